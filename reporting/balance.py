@@ -1,0 +1,224 @@
+"""The trial balance: every item booked, one line "unexplained".
+
+unexplained = sum over leaves of |node residual| + |edge residual|, in absolute values because signed ones
+cancel. Node: input - output - dropped - failed. Edge: what the law of the edge leaves over between what one
+task handed on and the next took in, on the grain both split by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date as Date
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from reporting.effective import EffectivePlans, leaf_of
+from reporting.plans import Leaf, Plan, PlanState
+from reporting.record import TaskRecord
+from reporting.topology import Edge, Law, Topology
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class BalanceRow(BaseModel):
+    """The books of one plan on one day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    date: Date
+    planid: str
+    input: int
+    output: int
+    dropped: int
+    failed: int
+    unexplained: int
+    missing_leaves: int
+    """Expected leaves without a record."""
+    provisional: bool
+    """The plan is still open: edges whose leaves have not all reported are not judged yet."""
+
+
+class Residual(BaseModel):
+    """One place where the books do not close."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    date: Date
+    planid: str
+    where: str
+    handed_on: int
+    taken: int
+    residual: int
+
+
+class Books(BaseModel):
+    """Everything the balance is made of: a pure value, gathered by `reporting.ledger`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    records: list[TaskRecord]
+    plans: list[Plan]
+    expected: dict[str, set[Leaf]]
+    consumed: list[TaskRecord] = []
+    """Records of other days that window edges name."""
+
+
+class Balance(BaseModel):
+    """Rows by day and plan, and the residuals behind them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: list[BalanceRow]
+    residuals: list[Residual]
+
+
+def balance(topology: Topology, books: Books, *, all_plans: bool = False) -> Balance:
+    """Close the books of the effective plans, or with `all_plans` of every plan on its own leaves."""
+    effective = EffectivePlans(books.plans)
+    plans = {plan.planid: plan for plan in books.plans}
+    rows: list[BalanceRow] = []
+    residuals: list[Residual] = []
+    for planid, day in sorted({(r.key.planid, r.key.date) for r in books.records} | _expected_days(books)):
+        if planid not in plans:
+            continue
+        view = _View(topology, books, effective, plans[planid], day, own_leaves=all_plans)
+        if not view.mine:
+            continue
+        found = view.residuals()
+        residuals += found
+        rows.append(view.row(found))
+    rows.sort(key=lambda row: (row.date, row.planid))
+    return Balance(rows=rows, residuals=sorted(residuals, key=lambda r: (r.date, r.planid, r.where)))
+
+
+def _expected_days(books: Books) -> set[tuple[str, Date]]:
+    return {(planid, leaf.date) for planid, leaves in books.expected.items() for leaf in leaves}
+
+
+class _View:
+    """One plan's leaves of one day, with the leaves of other plans that it reads."""
+
+    def __init__(
+        self, topology: Topology, books: Books, effective: EffectivePlans, plan: Plan, day: Date, *, own_leaves: bool
+    ):
+        self.topology, self.books, self.effective, self.plan, self.day = topology, books, effective, plan, day
+        self.own_leaves = own_leaves
+        self.open = plan.state is PlanState.OPEN
+        self.by_key = {(leaf_of(r.key), r.key.planid): r for r in books.records}
+        leaves = {leaf for leaf, planid in self.by_key if planid == plan.planid}
+        leaves |= books.expected.get(plan.planid, set())
+        self.mine = {leaf for leaf in leaves if leaf.date == day and self._plan_of(leaf) == plan.planid}
+        everything = {leaf for leaf, _ in self.by_key} | {x for known in books.expected.values() for x in known}
+        self.day_leaves = {leaf for leaf in everything if leaf.date == day and self._plan_of(leaf) is not None}
+
+    def _plan_of(self, leaf: Leaf) -> str | None:
+        if self.own_leaves and self.plan.covers(leaf):
+            return self.plan.planid
+        found = self.effective.of(leaf)
+        return None if found is None else found.planid
+
+    def record(self, leaf: Leaf) -> TaskRecord | None:
+        planid = self._plan_of(leaf)
+        return None if planid is None else self.by_key.get((leaf, planid))
+
+    def residuals(self) -> list[Residual]:
+        found = [
+            self._residual(f"{leaf.task} {leaf.category}/{leaf.subinstance}", record.input, booked_out(record))
+            for leaf in sorted(self.mine)
+            if (record := self.record(leaf)) is not None
+        ]
+        for edge in self.topology.edges:
+            if edge.law is Law.WINDOW:
+                found += self._window(edge)
+            elif edge.law is not Law.AFTER:
+                found += self._edge(edge)
+        return [one for one in found if one.residual]
+
+    def _edge(self, edge: Edge) -> Iterable[Residual]:
+        grain = self.topology.common_grain(edge)
+        sides: dict[str, dict[tuple[str, ...], list[Leaf]]] = {
+            edge.source: defaultdict(list),
+            edge.target: defaultdict(list),
+        }
+        for leaf in self.day_leaves:
+            if leaf.task in sides:
+                sides[leaf.task][tuple(getattr(leaf, dim) for dim in grain)].append(leaf)
+        sources, targets = sides[edge.source], sides[edge.target]
+        for group in sorted(set(sources) | set(targets)):
+            concerned = targets.get(group) or sources.get(group, [])
+            if not any(leaf in self.mine for leaf in concerned):
+                continue
+            # A group that several plans share is judged once: by the plan of its first leaf of the target.
+            if min(leaf for leaf in concerned) not in self.mine:
+                continue
+            before = [self.record(leaf) for leaf in sources.get(group, [])]
+            after = [self.record(leaf) for leaf in targets.get(group, [])]
+            if self.open and (None in before or None in after or not after or not before):
+                continue
+            handed, taken = sum(r.produced for r in before if r), sum(r.input for r in after if r)
+            where = f"{edge.source} -> {edge.target}" + (f" {'/'.join(group)}" if group else "")
+            yield self._residual(where, handed, taken, edge.ratio)
+
+    def _window(self, edge: Edge) -> Iterable[Residual]:
+        produced = _produced(self.books.records + self.books.consumed, edge.source, self.topology.common_grain(edge))
+        for leaf in sorted(self.mine):
+            record = self.record(leaf) if leaf.task == edge.target else None
+            if record is None:
+                continue
+            where = f"{edge.source} -> {edge.target} {leaf.category}/{leaf.subinstance}"
+            read = [consumed for consumed in record.consumed if consumed.task == edge.source]
+            yield self._residual(f"{where} (sum of the window)", sum(c.count for c in read), record.input)
+            group = tuple(getattr(leaf, dim) for dim in self.topology.common_grain(edge))
+            for consumed in read:
+                there = produced.get((consumed.date, consumed.planid, group), 0)
+                yield self._residual(f"{where} (read of {consumed.date} {consumed.planid})", there, consumed.count)
+
+    def _residual(self, where: str, handed: int, taken: int, ratio: tuple[float, float] | None = None) -> Residual:
+        if ratio is None:
+            size = abs(handed - taken)
+        else:
+            size = max(0, math.ceil(handed * ratio[0]) - taken, taken - math.floor(handed * ratio[1]))
+        return Residual(
+            date=self.day, planid=self.plan.planid, where=where, handed_on=handed, taken=taken, residual=size
+        )
+
+    def row(self, residuals: list[Residual]) -> BalanceRow:
+        records = [record for leaf in self.mine if (record := self.record(leaf)) is not None]
+        return BalanceRow(
+            date=self.day,
+            planid=self.plan.planid,
+            input=sum(r.input for r in records),
+            output=sum(r.output for r in records),
+            dropped=sum(r.dropped_total for r in records),
+            failed=sum(r.failed_total for r in records),
+            unexplained=sum(one.residual for one in residuals),
+            missing_leaves=len(self.mine) - len(records),
+            provisional=self.open,
+        )
+
+
+def booked_out(record: TaskRecord) -> int:
+    """Return what a record accounts for, in its input unit."""
+    return record.output + record.dropped_total + record.failed_total
+
+
+def _produced(
+    records: Iterable[TaskRecord], task: str, grain: tuple[str, ...]
+) -> Mapping[tuple[Date, str, tuple[str, ...]], int]:
+    sums: dict[tuple[Date, str, tuple[str, ...]], int] = defaultdict(int)
+    for record in {(r.key): r for r in records}.values():
+        if record.key.task == task:
+            group = tuple(getattr(record.key, dim) for dim in grain)
+            sums[(record.key.date, record.key.planid, group)] += record.produced
+    return sums
+
+
+def balance_frame(found: Balance) -> pd.DataFrame:
+    """Return the rows as a frame, one line a day and plan."""
+    import pandas as pd
+
+    return pd.DataFrame([row.model_dump() for row in found.rows], columns=list(BalanceRow.model_fields))

@@ -1,0 +1,62 @@
+"""The five-part key under which every task books its work."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date as Date
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+ALL = "all"
+"""Value of a dimension by which a task does not split."""
+
+KEY_PARTS = ("task", "date", "category", "subinstance", "planid")
+"""The key's parts, always in this order."""
+
+_FORBIDDEN = set('/\\|:*?"<>\n\r\t\0')
+
+
+def _safe_name(value: str) -> str:
+    """Refuse values that would break a path, a document id or a log line."""
+    if not value or len(value) > 128:
+        raise ValueError(f"{value!r} must have 1 to 128 characters")
+    if value[0] in ". " or value[-1] in ". ":
+        raise ValueError(f"{value!r} must not begin or end with a dot or a blank")
+    bad = sorted(_FORBIDDEN & set(value))
+    if bad:
+        raise ValueError(f"{value!r} contains {' '.join(map(repr, bad))}, which a key part may not")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_safe_name)]
+"""A key part: 1-128 characters, usable as a folder name on every system."""
+
+
+class RunKey(BaseModel):
+    """(task, date, category, subinstance, planid): one leaf of one plan.
+
+    Example:
+        >>> key = RunKey(task="embed", date="2026-11-01", category="shoes", subinstance="0003", planid="p1")
+        >>> str(key)
+        'embed/2026-11-01/shoes/0003/p1'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Name
+    date: Date
+    category: Name = ALL
+    subinstance: Name = ALL
+    planid: Name
+
+    def __str__(self) -> str:
+        return "/".join(self.parts())
+
+    def parts(self) -> tuple[str, str, str, str, str]:
+        """Return the five parts as text, in the key's order."""
+        return (self.task, self.date.isoformat(), self.category, self.subinstance, self.planid)
+
+    def document_id(self) -> str:
+        """Return the id of the record's document: a pure function of the key (32 hex characters)."""
+        return hashlib.sha256("|".join(self.parts()).encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""One Alembic tree for every table of the product; `stores/sql_engine.py` runs it."""

@@ -1,0 +1,177 @@
+"""The store in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date as Date
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, func, select
+
+from reporting import tables as t
+from reporting.key import KEY_PARTS, RunKey
+from reporting.plans import Leaf, Plan
+from reporting.record import TaskRecord
+from reporting.stores.base import RecordQuery, Totals
+from reporting.stores.memory import latest, sum_by
+from reporting.stores.sql_engine import make_engine, reader, store_errors, upgrade
+from reporting.stores.sql_work import SqlUnitOfWork, Statements, iso
+from reporting.verdict import Verdict
+
+
+class SqlStore:
+    """Records, plans, instances and outbox in one SQL database. Thread-safe; share one a process."""
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self._reader = reader(engine)
+        self.dialect = engine.dialect.name
+        self.url = engine.url.render_as_string(hide_password=False)
+        self._statements = Statements(self.dialect)
+
+    @classmethod
+    def open(cls, url: str) -> SqlStore:
+        """Open a store, building or migrating its tables.
+
+        Raises:
+            ConfigError: the URL is not one of ours.
+            StoreError: the database cannot be reached or migrated.
+        """
+        engine = make_engine(url)
+        upgrade(engine)
+        return cls(engine)
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    def __enter__(self) -> SqlStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def begin(self) -> Iterator[SqlUnitOfWork]:
+        """Open a transaction; SQLite takes the write lock at once (BEGIN IMMEDIATE)."""
+        with store_errors("store"), self.engine.begin() as connection:
+            yield SqlUnitOfWork(connection, self._statements)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Yield a connection for reading, without a transaction."""
+        with store_errors("store"), self._reader.connect() as connection:
+            yield connection
+
+    def get_record(self, key: RunKey) -> TaskRecord | None:
+        """See `RecordStore.get_record`."""
+        where = [getattr(t.record.c, part) == getattr(key, part) for part in KEY_PARTS]
+        with self.read() as connection:
+            body = connection.execute(select(t.record.c.body).where(*where)).scalar()
+        return None if body is None else TaskRecord.model_validate_json(body)
+
+    def records(self, query: RecordQuery) -> list[TaskRecord]:
+        """See `RecordStore.records`."""
+        table = t.record if query.as_of is None else t.event
+        where = _where(table, query)
+        if query.as_of is not None:
+            where += [t.event.c.kind == "record", t.event.c.at <= iso(query.as_of)]
+        with self.read() as connection:
+            bodies = connection.execute(select(table.c.body).where(*where)).scalars().all()
+        found = [TaskRecord.model_validate_json(body) for body in bodies]
+        if query.as_of is not None:
+            found = list(latest(found).values())
+        return sorted(found, key=lambda record: record.key.parts())
+
+    def totals(self, query: RecordQuery, by: Sequence[str]) -> list[Totals]:
+        """See `RecordStore.totals`."""
+        if query.as_of is not None:
+            return sum_by(self.records(query), by)
+        c = t.record.c
+        sums = [func.coalesce(func.sum(x), 0) for x in (c.input, c.output, c.produced, c.dropped_total, c.failed_total)]
+        groups = [getattr(c, part) for part in by]
+        statement = select(*groups, func.count(), *sums).where(*_where(t.record, query)).group_by(*groups)
+        with self.read() as connection:
+            rows = connection.execute(statement).all()
+        names = ("records", "input", "output", "produced", "dropped", "failed")
+        found = [
+            Totals(
+                group=tuple(str(value) for value in row[: len(groups)]),
+                **{name: int(value) for name, value in zip(names, row[len(groups) :], strict=True)},
+            )
+            for row in rows
+            if row[len(groups)]
+        ]
+        return sorted(found, key=lambda total: total.group)
+
+    def history(self, key: RunKey) -> list[TaskRecord]:
+        """See `RecordStore.history`."""
+        where = [getattr(t.event.c, part) == getattr(key, part) for part in KEY_PARTS]
+        statement = select(t.event.c.body).where(t.event.c.kind == "record", *where).order_by(t.event.c.seq)
+        with self.read() as connection:
+            return [TaskRecord.model_validate_json(body) for body in connection.execute(statement).scalars()]
+
+    def plans(self, date_from: Date | None = None, date_to: Date | None = None) -> list[Plan]:
+        """See `RecordStore.plans`."""
+        days = select(t.plan_day.c.planid)
+        if date_from is not None:
+            days = days.where(t.plan_day.c.date >= date_from)
+        if date_to is not None:
+            days = days.where(t.plan_day.c.date <= date_to)
+        statement = (
+            select(t.plan.c.body).where(t.plan.c.planid.in_(days)).order_by(t.plan.c.created_at, t.plan.c.planid)
+        )
+        with self.read() as connection:
+            return [Plan.model_validate_json(body) for body in connection.execute(statement).scalars()]
+
+    def get_plan(self, planid: str) -> Plan | None:
+        """See `RecordStore.get_plan`."""
+        with self.read() as connection:
+            body = connection.execute(select(t.plan.c.body).where(t.plan.c.planid == planid)).scalar()
+        return None if body is None else Plan.model_validate_json(body)
+
+    def expected(self, planid: str) -> set[Leaf]:
+        """See `RecordStore.expected`."""
+        c = t.expected_leaf.c
+        with self.read() as connection:
+            rows = connection.execute(select(c.task, c.date, c.category, c.subinstance).where(c.planid == planid)).all()
+        return {Leaf(*row) for row in rows}
+
+    def delete_plan_records(self, planid: str) -> int:
+        """See `RecordStore.delete_plan_records`."""
+        with self.begin() as work:
+            return work.connection.execute(delete(t.record).where(t.record.c.planid == planid)).rowcount
+
+    def verdicts(self, planid: str) -> list[Verdict]:
+        """See `RecordStore.verdicts`."""
+        statement = (
+            select(t.verdict.c.body)
+            .where(t.verdict.c.planid == planid)
+            .order_by(t.verdict.c.decided_at, t.verdict.c.verdict_id)
+        )
+        with self.read() as connection:
+            return [Verdict.model_validate_json(body) for body in connection.execute(statement).scalars()]
+
+    def split_text(self, planid: str, day: Date) -> str | None:
+        """Return the sealed split of a plan's day as JSON, or None before it is sealed."""
+        c = t.plan_day.c
+        with self.read() as connection:
+            return connection.execute(select(c.split).where(c.planid == planid, c.date == day)).scalar()
+
+
+def _where(table: Any, query: RecordQuery) -> list[Any]:
+    conditions = []
+    for part, values in (
+        ("task", query.tasks),
+        ("category", query.categories),
+        ("subinstance", query.subinstances),
+        ("planid", query.planids),
+    ):
+        if values is not None:
+            conditions.append(table.c[part].in_(values))
+    if query.date_from is not None:
+        conditions.append(table.c.date >= query.date_from)
+    if query.date_to is not None:
+        conditions.append(table.c.date <= query.date_to)
+    return conditions

@@ -1,0 +1,169 @@
+"""The unit of work on SQL: records, events, outbox and a spoke's own rows in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from reporting import tables as t
+from reporting.key import RunKey
+from reporting.plans import Leaf, Plan
+from reporting.record import TaskRecord
+from reporting.stores.base import PutOutcome, decide_put
+from reporting.verdict import Verdict
+
+_KEY = (t.record.c.planid, t.record.c.task, t.record.c.date, t.record.c.category, t.record.c.subinstance)
+
+
+def iso(moment: datetime) -> str:
+    """Return the stored form of a time: UTC, microseconds, sortable as text."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def upsert(dialect: str, table: Any, keys: Sequence[str]) -> Any:
+    """Return an INSERT that overwrites the row with the same keys."""
+    insert = _insert(dialect, table)
+    rest = [column.name for column in table.columns if column.name not in keys]
+    return insert.on_conflict_do_update(index_elements=list(keys), set_={name: insert.excluded[name] for name in rest})
+
+
+def insert_new(dialect: str, table: Any) -> Any:
+    """Return an INSERT that leaves an existing row as it is."""
+    return _insert(dialect, table).on_conflict_do_nothing()
+
+
+def _insert(dialect: str, table: Any) -> Any:
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+
+
+class Statements:
+    """The hot statements, built once a store: SQLAlchemy then finds them compiled."""
+
+    def __init__(self, dialect: str):
+        self.dialect = dialect
+        self.find_record = select(t.record.c.version, t.record.c.content_hash).where(
+            *(column == bindparam(f"k_{column.name}") for column in _KEY)
+        )
+        self.put_record = upsert(dialect, t.record, [column.name for column in _KEY])
+        self.add_event = insert_new(dialect, t.event)
+        self.add_outbox = t.outbox.insert().inline()
+        self.put_plan = upsert(dialect, t.plan, ["planid"])
+        self.put_day = insert_new(dialect, t.plan_day)
+        self.expect = insert_new(dialect, t.expected_leaf)
+        self.put_verdict = upsert(dialect, t.verdict, ["verdict_id"])
+
+
+class SqlUnitOfWork:
+    """One open transaction. `connection` is for a spoke's own tables; it lives as long as the block."""
+
+    def __init__(self, connection: Connection, statements: Statements):
+        self.connection = connection
+        self._sql = statements
+
+    def put_record(self, record: TaskRecord) -> PutOutcome:
+        """See `UnitOfWork.put_record`."""
+        key = _key_values(record.key)
+        stored = self.connection.execute(
+            self._sql.find_record, {f"k_{name}": value for name, value in key.items()}
+        ).first()
+        outcome = decide_put(None if stored is None else (stored[0], stored[1]), record)
+        if outcome is PutOutcome.REPEAT:
+            return outcome
+        body = record.model_dump_json()
+        at = iso(record.reported_at)
+        if outcome is PutOutcome.STORED:
+            self.connection.execute(
+                self._sql.put_record,
+                {
+                    **key,
+                    "state": record.state.value,
+                    "attempt": record.attempt,
+                    "version": record.version,
+                    "input": record.input,
+                    "output": record.output,
+                    "produced": record.produced,
+                    "dropped_total": record.dropped_total,
+                    "failed_total": record.failed_total,
+                    "content_hash": record.content_hash(),
+                    "reported_at": at,
+                    "body": body,
+                },
+            )
+        self.add_event("record", record.key, record.version, at, body)
+        self.ship("record", record.key.document_id(), record.version, body, at)
+        return outcome
+
+    def add_event(self, kind: str, key: RunKey, version: int, at: str, body: str) -> None:
+        """Append a fact about an attempt; the same fact again is ignored."""
+        event_id = hashlib.sha256(f"{'|'.join(key.parts())}|{version}|{kind}".encode()).hexdigest()[:32]
+        self.connection.execute(
+            self._sql.add_event,
+            {**_key_values(key), "event_id": event_id, "kind": kind, "version": version, "at": at, "body": body},
+        )
+
+    def ship(self, topic: str, document_id: str, version: int, body: str, at: str) -> None:
+        """Queue a document for the shipper; it leaves only after this transaction commits."""
+        self.connection.execute(
+            self._sql.add_outbox,
+            {"topic": topic, "document_id": document_id, "version": version, "body": body, "created_at": at},
+        )
+
+    def put_plan(self, plan: Plan) -> None:
+        """See `UnitOfWork.put_plan`."""
+        body = plan.model_dump_json()
+        self.connection.execute(
+            self._sql.put_plan,
+            {
+                "planid": plan.planid,
+                "kind": plan.kind.value,
+                "state": plan.state.value,
+                "created_at": iso(plan.created_at),
+                "completed_at": plan.completed_at and iso(plan.completed_at),
+                "promoted_at": plan.promoted_at and iso(plan.promoted_at),
+                "body": body,
+            },
+        )
+        self.connection.execute(
+            self._sql.put_day,
+            [{"planid": plan.planid, "date": day, "sealed_at": None, "split": None} for day in plan.dates],
+        )
+        now = iso(datetime.now(UTC))
+        self.ship("plan", plan.planid, 0, body, now)
+
+    def expect(self, planid: str, leaves: Iterable[Leaf]) -> None:
+        """See `UnitOfWork.expect`."""
+        rows = [{**leaf._asdict(), "planid": planid} for leaf in leaves]
+        if rows:
+            self.connection.execute(self._sql.expect, rows)
+
+    def put_verdict(self, verdict: Verdict) -> None:
+        """See `UnitOfWork.put_verdict`."""
+        body = verdict.model_dump_json()
+        at = iso(verdict.decided_at)
+        self.connection.execute(
+            self._sql.put_verdict,
+            {
+                "verdict_id": verdict.verdict_id,
+                "date": verdict.date,
+                "planid": verdict.planid,
+                "outcome": verdict.outcome.value,
+                "decided_at": at,
+                "body": body,
+            },
+        )
+        self.ship("verdict", verdict.verdict_id, 0, body, at)
+
+
+def _key_values(key: RunKey) -> dict[str, Any]:
+    return {
+        "task": key.task,
+        "date": key.date,
+        "category": key.category,
+        "subinstance": key.subinstance,
+        "planid": key.planid,
+    }

@@ -1,0 +1,183 @@
+"""The task graph (`pipeline.yaml`): what the funnel, the balance, the checks and the scheduler all read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from reporting.errors import ConfigError
+from reporting.key import Name
+from reporting.yaml_source import YamlSource, load_yaml
+
+Dimension = Literal["category", "subinstance"]
+DIMENSIONS: tuple[Dimension, ...] = ("category", "subinstance")
+
+
+class Law(StrEnum):
+    """How the two ends of an edge relate."""
+
+    EQUAL = "equal"
+    """to.input == from.produced on the common grain of effective plans."""
+    RATIO = "ratio"
+    """to.input / from.produced lies in the edge's `ratio` (units change)."""
+    WINDOW = "window"
+    """to.input == the sum of what `consumed` names, over several days."""
+    AFTER = "after"
+    """Order only; nothing is counted."""
+
+
+class TaskSpec(BaseModel):
+    """One task: its units, its grain, and the closed lists of what it may book."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit_in: str
+    unit_out: str
+    grain: tuple[Dimension, ...] = ()
+    """Dimensions its records split by; `all` stands in the others."""
+    runs_per: tuple[Dimension, ...] | None = None
+    """Dimensions its work splits by; default the grain. Narrower for a fan-out, which books several leaves."""
+    deadline: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    owner: str | None = None
+    drop_reasons: tuple[Name, ...] = ()
+    metrics: tuple[Name, ...] = ()
+    waits_for_previous_day: bool = False
+    """The day before (if its plan is open) must have done this task first: it carries state over days."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The task's own settings; the pipeline validates them with the task's model."""
+
+    @property
+    def work_grain(self) -> tuple[Dimension, ...]:
+        """Dimensions by which instances (units of work) are made."""
+        return self.grain if self.runs_per is None else self.runs_per
+
+
+class Edge(BaseModel):
+    """`to` reads what `from` handed on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    source: Annotated[str, Field(alias="from")]
+    target: Annotated[str, Field(alias="to")]
+    law: Law = Law.EQUAL
+    ratio: tuple[float, float] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ratio_is_a_law(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "ratio" in data and "law" not in data:
+            return {**data, "law": Law.RATIO}
+        return data
+
+    @model_validator(mode="after")
+    def _ratio_has_bounds(self) -> Self:
+        if (self.law is Law.RATIO) != (self.ratio is not None):
+            raise ValueError("law ratio needs `ratio: [low, high]`, and only it has one")
+        if self.ratio is not None and not 0 <= self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio {list(self.ratio)} must be 0 <= low <= high")
+        return self
+
+
+class Topology(BaseModel):
+    """Tasks in declared order and the edges between them: an acyclic graph, every task reachable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    version: Literal[1] = 1
+    timezone: str = "UTC"
+    """The business day's zone; records carry a date without zone."""
+    categories: tuple[Name, ...] = ()
+    """The closed list the categoriser may answer; empty: those of each day's source."""
+    tasks: dict[Name, TaskSpec]
+    edges: tuple[Edge, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_a_graph(self) -> Self:
+        for index, edge in enumerate(self.edges):
+            for end in (edge.source, edge.target):
+                if end not in self.tasks:
+                    raise ConfigError.unknown_name(
+                        "task", end, self.tasks, f"edges.{index} ({edge.source} -> {edge.target})"
+                    )
+        _ = self.order  # raises on a cycle
+        roots = [task for task in self.tasks if not self.upstream(task)]
+        if len(self.tasks) > 1:
+            lonely = [task for task in roots if not self.downstream(task)]
+            if lonely:
+                raise ConfigError(f"tasks.{lonely[0]}: no edge leads to or from it; add one under `edges`")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> Topology:
+        """Read and validate `pipeline.yaml`.
+
+        Raises:
+            ConfigError: with file:line, key and the nearest valid name.
+        """
+        return cls.from_source(load_yaml(path))
+
+    @classmethod
+    def from_source(cls, source: YamlSource) -> Topology:
+        """Validate parsed YAML; errors about names get the line of the edge or task they stand in."""
+        try:
+            return source.to_model(cls)
+        except ConfigError as error:
+            text = str(error)
+            head = text.split(":", 1)[0].split(" ", 1)[0]
+            location = tuple(int(part) if part.isdigit() else part for part in head.split("."))
+            if location in source.lines and location:
+                raise ConfigError(f"{source.where(location)}: {text}") from None
+            raise
+
+    def task(self, name: str) -> TaskSpec:
+        """Return a task's declaration.
+
+        Raises:
+            ConfigError: no such task, with the nearest name.
+        """
+        try:
+            return self.tasks[name]
+        except KeyError:
+            raise ConfigError.unknown_name("task", name, self.tasks, "pipeline.yaml") from None
+
+    def upstream(self, task: str) -> list[Edge]:
+        """Edges that lead to a task, in declared order."""
+        return [edge for edge in self.edges if edge.target == task]
+
+    def downstream(self, task: str) -> list[Edge]:
+        """Edges that lead from a task, in declared order."""
+        return [edge for edge in self.edges if edge.source == task]
+
+    def common_grain(self, edge: Edge) -> tuple[Dimension, ...]:
+        """Dimensions both ends of an edge split their records by: where the edge must balance."""
+        source, target = self.task(edge.source).grain, self.task(edge.target).grain
+        return tuple(dim for dim in DIMENSIONS if dim in source and dim in target)
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Tasks sorted so that every edge points forward; declared order where edges leave a choice.
+
+        Raises:
+            ConfigError: the edges form a cycle, which is named.
+        """
+        waiting = {task: {edge.source for edge in self.upstream(task)} for task in self.tasks}
+        done: list[str] = []
+        while waiting:
+            ready = next((task for task, needs in waiting.items() if needs <= set(done)), None)
+            if ready is None:
+                raise ConfigError(f"edges: the tasks {' -> '.join(sorted(waiting))} form a cycle; remove one edge")
+            done.append(ready)
+            del waiting[ready]
+        return tuple(done)
+
+    def closure(self, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the tasks and everything downstream of them, in topological order."""
+        wanted = set(tasks)
+        for task in self.order:
+            if any(edge.source in wanted for edge in self.upstream(task)):
+                wanted.add(task)
+        return tuple(task for task in self.order if task in wanted)

@@ -1,0 +1,128 @@
+"""Load a YAML file into a typed model; every error says file:line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from reporting.errors import ConfigError, nearest
+
+Model = TypeVar("Model", bound=BaseModel)
+Location = tuple[str | int, ...]
+
+
+class YamlSource(NamedTuple):
+    """The values of a YAML file, and the line (from 1) of every key path in it."""
+
+    path: str
+    data: Any
+    lines: dict[Location, int]
+
+    def where(self, location: Location) -> str:
+        """Return `file:line` of a key path, or of its nearest existing parent."""
+        for end in range(len(location), -1, -1):
+            line = self.lines.get(location[:end])
+            if line is not None:
+                return f"{self.path}:{line}"
+        return self.path
+
+    def to_model(self, model: type[Model]) -> Model:
+        """Validate the values.
+
+        Raises:
+            ConfigError: one line per fault, each with file:line, key path and remedy.
+        """
+        try:
+            return model.model_validate(self.data if self.data is not None else {})
+        except ValidationError as error:
+            raise ConfigError("\n".join(self._explain(model, fault) for fault in error.errors())) from None
+
+    def _explain(self, model: type[BaseModel], fault: Any) -> str:
+        location: Location = tuple(part for part in fault["loc"] if part != "[key]")
+        dotted = ".".join(map(str, location)) or "(whole file)"
+        if fault["type"] == "extra_forbidden":
+            known = _fields_at(model, location[:-1])
+            return f"{self.where(location)}: unknown key {dotted!r}; {nearest(str(location[-1]), known)}"
+        message = fault["msg"].removeprefix("Value error, ")
+        return f"{self.where(location)}: {dotted}: {message}"
+
+
+def load_yaml(path: Path) -> YamlSource:
+    """Read a YAML file safely, refusing duplicate keys.
+
+    Raises:
+        ConfigError: the file is missing, unreadable or not YAML (with its line).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; create it with `funnelgate init` or name another") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, path: str) -> YamlSource:
+    """Parse YAML text that came from `path`.
+
+    Raises:
+        ConfigError: with the line, if it is not YAML or repeats a key.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return YamlSource(path, None, {(): 1})
+        lines: dict[Location, int] = {}
+        _walk(node, (), lines, path)
+        data = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    finally:
+        loader.dispose()
+    return YamlSource(path, data, lines)
+
+
+def _walk(node: yaml.Node, at: Location, lines: dict[Location, int], path: str) -> None:
+    lines.setdefault(at, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            here = (*at, key_node.value)
+            line = key_node.start_mark.line + 1
+            if here in lines:
+                raise ConfigError(
+                    f"{path}:{line}: key {key_node.value!r} is already set in line {lines[here]}; keep one"
+                )
+            lines[here] = line
+            _walk(value_node, here, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _walk(item, (*at, index), lines, path)
+
+
+def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
+    """Return the field names a model allows at a key path (through lists and maps of models)."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            if field is None:
+                return []
+            current = _inner_model(field.annotation)
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []
+
+
+def _inner_model(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
