@@ -1,0 +1,1 @@
+"""Image decoding, quality measures and perceptual hashes: pure functions over bytes and arrays."""
