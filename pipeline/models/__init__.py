@@ -1,0 +1,9 @@
+"""Models: what they are (spec), how pixels reach them (preprocess), what runs them (session), what they answer.
+
+A model is a folder with `model.onnx`, `spec.json` and `LICENSE`. The spec is the contract: pre- and post-processing
+are shared numpy code keyed by it, so a back-end implements nothing but `Session.run`, and a picture embedded by
+ONNX Runtime, TensorRT or ncnn lands in the same feature space.
+
+Recipe, a new embedder: export it (`export_efficientnet.py` is the pattern), put the folder under `weights/`, name it
+in the configuration; `open_embedder(name)` finds it. Recipe, a new back-end: one class with `run`, beside `OrtSession`.
+"""
