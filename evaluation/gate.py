@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from datetime import date as Date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -19,7 +19,7 @@ from evaluation.catalog import CatalogImage, catalog_of
 from evaluation.evalset import load_evalset
 from evaluation.floors import Floor, judge_floors
 from evaluation.report import evaluate
-from evaluation.result import ALL
+from evaluation.result import ALL, Route
 from evaluation.searcher import Searcher
 from evaluation.stats import wilson_interval
 from reporting.errors import ConfigError
@@ -52,29 +52,51 @@ class Subject:
     """(picture sha256, id, category, bytes) of indexed pictures, for the self-probe."""
 
 
-def judge(
-    subject: Subject, queries: Path | None, root: Path | None, ks: Sequence[int], floors: Sequence[dict[str, Any]]
-) -> Judgement:
+class Rules(Protocol):
+    """How to judge, as the evaluate task's settings say."""
+
+    @property
+    def queries(self) -> Path | None:
+        """Labelled queries (CSV); None: self-probe."""
+
+    @property
+    def root(self) -> Path | None:
+        """Folder of the queries' pictures; None: the CSV's own."""
+
+    @property
+    def route(self) -> Route:
+        """All categories, or the labelled one."""
+
+    @property
+    def ks(self) -> Sequence[int]:
+        """Cuts."""
+
+    @property
+    def floors(self) -> Sequence[dict[str, Any]]:
+        """Floors, not yet checked."""
+
+
+def judge(subject: Subject, rules: Rules) -> Judgement:
     """Judge by a labelled set, or, without one, by whether indexed pictures find themselves.
 
     Raises:
         ConfigError: a floor is malformed.
         DataError: the labelled set cannot be used.
     """
-    if queries is None:
+    if rules.queries is None:
         return _self_probe(subject)
-    evalset = load_evalset(queries, root=root)
+    evalset = load_evalset(rules.queries, root=rules.root)
     catalog = catalog_of(subject.catalog())
     known = tuple(query for query in evalset.queries if query.group in catalog.images_by_group)
     outside = len(evalset.queries) - len(known)
     if not known:
         return _nothing_to_ask(subject, outside)
     asked = evalset.model_copy(update={"queries": known})
-    result = evaluate(asked, catalog, subject.searcher, searcher_facts=subject.inputs, ks=ks)
-    verdict = judge_floors(result, [_floor(number, floor) for number, floor in enumerate(floors)])
+    result = evaluate(asked, catalog, subject.searcher, searcher_facts=subject.inputs, ks=rules.ks, route=rules.route)
+    verdict = judge_floors(result, [_floor(number, floor) for number, floor in enumerate(rules.floors)])
     overall = result.slice_of(ALL)
     assert overall is not None
-    wanted = {f"{kind}@{k}" for kind in ("hit", "recall") for k in ks} | {"answer_rate"}
+    wanted = {f"{kind}@{k}" for kind in ("hit", "recall") for k in rules.ks} | {"answer_rate"}
     metrics = {metric.name: metric.value for metric in overall.metrics if metric.name in wanted}
     return Judgement(
         verdict=Verdict(
@@ -107,7 +129,8 @@ def _self_probe(subject: Subject) -> Judgement:
     low, high = wilson_interval(sum(found), len(found))
     passed = share >= SELF_PROBE_FLOOR
     reason = (
-        f"{sum(found)} of {len(found)} indexed pictures find themselves first ({share:.4f}, 95 % {low:.4f} to {high:.4f}), "
+        f"{sum(found)} of {len(found)} indexed pictures find themselves first "
+        f"({share:.4f}, 95 % {low:.4f} to {high:.4f}), "
         f"floor {SELF_PROBE_FLOOR}; there is no labelled set, so nothing is said about other pictures"
     )
     evidence = {"metric": "self_hit@1", "decision": "PASS" if passed else "FAIL", "value": share, "reason": reason}

@@ -125,8 +125,8 @@ def list_records(
         return
     for record in chosen:
         drops = ", ".join(f"{reason} {count}" for reason, count in sorted(record.dropped.items()))
-        line = f"{record.key}  attempt {record.attempt}  {record.state.value}  {record.input} -> {record.produced}  {drops}"
-        typer.echo(line.rstrip())
+        counts = f"{record.input} -> {record.produced}  {drops}"
+        typer.echo(f"{record.key}  attempt {record.attempt}  {record.state.value}  {counts}".rstrip())
 
 
 @records_app.command("history")

@@ -1,0 +1,1 @@
+"""checks: comes with its own issue; see the design."""

@@ -1,0 +1,1 @@
+"""dashboards: comes with its own issue; see the design."""

@@ -1,0 +1,184 @@
+"""The composition root: settings, the command line, and what one folder hands to another.
+
+The only file that imports all five folders; each command imports its heavy libraries when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+from pydantic import BaseModel, ConfigDict, Field
+
+import checks
+import dashboards
+import evaluation
+import pipeline.cli
+import reporting.cli
+from pipeline.settings import LakeSettings, RunSettings
+from reporting.errors import EXIT_INFRASTRUCTURE, FunnelgateError
+from reporting.settings import Loaded, LogSettings, StoreSettings, absolute_url, describe, find_config, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evaluation.searcher import Hit
+    from pipeline.place import Place
+    from pipeline.serve.generation import Generation
+    from reporting.stores.sql import SqlStore
+    from reporting.topology import Topology
+
+FOLDERS = (reporting, pipeline, checks, evaluation, dashboards)
+
+
+class Settings(BaseModel):
+    """Everything `funnelgate.yaml` may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    lake: LakeSettings = Field(default_factory=LakeSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    run: RunSettings = Field(default_factory=RunSettings)
+    pipeline: Path | None = None
+    """The topology file, relative to the settings file; null: the one that comes with funnelgate."""
+
+
+class Context:
+    """What commands get: settings, and the things made from them when first asked for."""
+
+    def __init__(self, config: Path | None):
+        self.config = config
+
+    @cached_property
+    def loaded(self) -> Loaded[Settings]:
+        """The settings."""
+        here = Path.cwd()
+        return load_settings(Settings, find_config(self.config, os.environ, here), os.environ, here)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The task graph."""
+        from reporting.topology import Topology
+
+        path = self.loaded.values.pipeline
+        if path is not None:
+            return Topology.load(self.loaded.folder / path)
+        return Topology.load(Path(pipeline.__file__).parent / "default.yaml")
+
+    @cached_property
+    def store(self) -> SqlStore:
+        """The store, built or migrated when first opened."""
+        from reporting.stores import open_store
+
+        return open_store(absolute_url(self.loaded.values.store.url, self.loaded.folder))
+
+    @cached_property
+    def place(self) -> Place:
+        """Everything the pipeline works with."""
+        from pipeline.lake import Lake
+        from pipeline.place import Place
+        from pipeline.tasks import with_absolute_paths
+        from reporting.logs import log_to
+
+        values, folder = self.loaded.values, self.loaded.folder
+        log_to(None if values.log.path is None else folder / values.log.path, values.log.level)
+        root = values.lake.root
+        return Place(
+            store=self.store,
+            lake=Lake(root if "://" in root else str((folder / root).resolve())),
+            topology=with_absolute_paths(self.topology, folder),
+            services=Services(),
+            settings=values.run,
+            folder=folder,
+            config=find_config(self.config, os.environ, Path.cwd()),
+        )
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Return every setting with its value and origin."""
+        return describe(self.loaded)
+
+
+class _Searcher:
+    """The pipeline's generation as the evaluation's `Searcher`."""
+
+    def __init__(self, generation: Generation):
+        self._generation = generation
+
+    def search(self, pictures: Sequence[bytes], k: int, category: str | None = None) -> list[list[Hit]]:
+        """Search; a category that the release does not hold is a query without an answer."""
+        from evaluation.searcher import Hit
+
+        if category is not None and category not in self._generation.shelves:
+            return [[] for _ in pictures]
+        found = self._generation.search(pictures, k, category)
+        return [[Hit(one.id, one.group, one.distance) for one in hits] for hits in found]
+
+
+class Services:
+    """What pipeline tasks need of the other folders."""
+
+    def judge(self, candidate: Any, settings: Any) -> Any:
+        """Judge a candidate by the evaluation folder's gate."""
+        from evaluation.catalog import CatalogImage
+        from evaluation.gate import Subject, judge
+        from pipeline.serve.candidate import catalog_images, probes, searcher_of
+
+        subject = Subject(
+            date=candidate.date,
+            planid=candidate.planid,
+            inputs=candidate.inputs(),
+            searcher=_Searcher(searcher_of(candidate)),
+            catalog=lambda: [CatalogImage(row.group, row.sha256, row.id) for row in catalog_images(candidate)],
+            probes=lambda: probes(candidate, settings.probes),
+        )
+        return judge(subject, settings)
+
+
+app = typer.Typer(
+    name="funnelgate",
+    help="Keep an offline visual-search pipeline honest: every task's books kept, closed and gated.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="Settings file; default ./funnelgate.yaml.")] = None,
+) -> None:
+    """Read the settings file named by --config, FUNNELGATE_CONFIG or ./funnelgate.yaml."""
+    context.obj = Context(config)
+
+
+pipeline.cli.add_to(app)
+reporting.cli.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; our own errors print one message and end with their exit code."""
+    try:
+        result = app(standalone_mode=False)
+    except FunnelgateError as error:
+        typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        typer.echo("stopped", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(EXIT_INFRASTRUCTURE)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""The pipeline's commands; each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import typer
+
+from pipeline import cli_demo, cli_plan, cli_run, cli_search
+
+
+def add_to(app: typer.Typer) -> None:
+    """Mount the commands on the root's app."""
+    app.command("demo")(cli_demo.demo)
+    app.command("init")(cli_demo.init)
+    app.command("run")(cli_run.run)
+    app.command("worker")(cli_run.worker)
+    app.command("scheduler")(cli_run.scheduler)
+    app.command("backfill")(cli_run.backfill)
+    app.command("search")(cli_search.search)
+    app.add_typer(cli_plan.app, name="plan")

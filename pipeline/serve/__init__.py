@@ -1,0 +1,1 @@
+"""Answer queries from one generation: a picture in, items with all their offers out."""

@@ -1,0 +1,85 @@
+"""The tasks, one small file each: `Settings` (its part of pipeline.yaml) and `run(leaf, settings)`.
+
+Recipe to add a task: write `tasks/<verb>.py` with `Settings` and `run`, add a row to TASKS below, and its entry
+(units, grain, drop reasons, metrics, edges) to the topology. A task reads through the leaf context, books every
+item exactly once, and writes under its attempt; it never opens the store, commits or retries by itself.
+Split this way so that the worker knows no task, and a task knows nothing of leases, plans or transactions.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from reporting.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.tasks.context import LeafContext
+    from reporting.topology import Topology
+
+TASKS: dict[str, str] = {
+    "collect": "pipeline.tasks.collect",
+    "download": "pipeline.tasks.download",
+    "quality": "pipeline.tasks.quality",
+    "hash": "pipeline.tasks.hash",
+    "dedup": "pipeline.tasks.dedup",
+    "listing": "pipeline.tasks.listing",
+    "categorise": "pipeline.tasks.categorise",
+    "embed": "pipeline.tasks.embed",
+    "index": "pipeline.tasks.index",
+    "merge": "pipeline.tasks.merge",
+    "evaluate": "pipeline.tasks.evaluate",
+    "release": "pipeline.tasks.release",
+}
+
+
+def run_task(leaf: LeafContext) -> None:
+    """Run the leaf's task with the settings frozen in its plan."""
+    from pipeline.tasks.built_with import built_with
+
+    module = _module(leaf.key.task)
+    settings = task_settings(leaf.topology, leaf.key.task)
+    leaf.built_with = built_with(leaf.key.task, settings, leaf.key.category)
+    module.run(leaf, settings)
+
+
+def task_settings(topology: Topology, task: str) -> BaseModel:
+    """Return a task's settings, checked by its own model.
+
+    Raises:
+        ConfigError: a key is unknown or a value is out of range, with the key's path.
+    """
+    model: type[BaseModel] = _module(task).Settings
+    try:
+        return model.model_validate(topology.task(task).settings)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"tasks.{task}.settings.{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        known = ", ".join(model.model_fields) or "none"
+        raise ConfigError(f"pipeline.yaml: {faults}; known settings: {known}") from None
+
+
+def with_absolute_paths(topology: Topology, folder: Path) -> Topology:
+    """Return the topology with every path among the tasks' settings made absolute, starting from `folder`.
+
+    A plan freezes its settings: they must mean the same from wherever a worker is started.
+    """
+    tasks = {}
+    for name, spec in topology.tasks.items():
+        values = dict(spec.settings)
+        if values:
+            for key, value in task_settings(topology, name):
+                if isinstance(value, Path):
+                    values[key] = str((folder / value).resolve())
+        tasks[name] = spec.model_copy(update={"settings": values})
+    return topology.model_copy(update={"tasks": tasks})
+
+
+def _module(task: str) -> Any:
+    if task not in TASKS:
+        raise ConfigError.unknown_name("task", task, TASKS, "pipeline.yaml: no code for this task")
+    return importlib.import_module(TASKS[task])

@@ -1,0 +1,75 @@
+"""collect: read the day's source manifest, divide it into packages and seal the split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.package_size import DEFAULT_PACKAGE, MAX_PACKAGE, package_size
+from pipeline.planner import Split
+from pipeline.sources import STRATEGIES, read_source
+from pipeline.tasks.categorise import category_name
+from pipeline.tasks.context import LeafContext
+from pipeline.tasks.drops import write_drops
+from reporting.errors import DataError
+
+
+class Settings(BaseModel):
+    """How a day is divided."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    package_items: int | None = Field(default=None, ge=1, le=MAX_PACKAGE)
+    """Items in a package; None: as many as the slowest task does in `package_seconds`, from the measured rate."""
+    package_seconds: float = Field(default=900.0, gt=0, le=3600)
+    first_package_items: int = Field(default=DEFAULT_PACKAGE, ge=1, le=MAX_PACKAGE)
+    """Items in a package as long as nothing was measured."""
+    max_categories: int = Field(default=300, ge=1)
+    fallback: str = "other"
+
+
+def run(leaf: LeafContext, settings: Settings) -> None:
+    """Book every row of the manifest, write one file a package, seal the split."""
+    source = leaf.plan.sources.get(leaf.key.date)
+    if source is None:
+        raise DataError(f"{leaf.key}: the plan names no source for this day; run again with --source MANIFEST")
+    table = read_source(Path(source.path))
+    if table.digest != source.sha256:
+        raise DataError(
+            f"{source.path}: the manifest has changed since plan {leaf.plan.planid} was made "
+            f"(sha256 {source.sha256[:12]} then, {table.digest[:12]} now); make a new plan with --kind rerun"
+        )
+    leaf.books.take(table.rows["item"].to_pylist() + [row.item for row in table.duplicates])
+    write_drops(
+        leaf,
+        [
+            (row.item, "duplicate_row", f"{source.path}:{row.line}: repeats line {row.first_line}")
+            for row in table.duplicates
+        ],
+    )
+    for strategy in STRATEGIES:
+        count = pc.sum(pc.equal(table.rows["strategy"], strategy)).as_py() or 0
+        leaf.books.measure(f"strategy_{strategy.replace('-', '_')}", count)
+    rows = table.rows.sort_by("item")
+    size = settings.package_items or package_size(
+        leaf.store, leaf.key.date, settings.package_seconds, settings.first_package_items
+    )
+    packages = [f"{number + 1:04d}" for number in range(max(1, -(-rows.num_rows // size)))]
+    for number, package in enumerate(packages):
+        leaf.write(f"package-{package}", rows.slice(number * size, size))
+    leaf.books.keep(rows["item"].to_pylist())
+    leaf.split = Split(packages=tuple(packages), categories=_categories(leaf, rows, settings))
+
+
+def _categories(leaf: LeafContext, rows: pa.Table, settings: Settings) -> tuple[str, ...]:
+    """Return the declared categories, or the source's most frequent ones, and always the fallback."""
+    if leaf.topology.categories:
+        return tuple(dict.fromkeys((*leaf.topology.categories, settings.fallback)))
+    counts = Counter(category_name(text, settings.fallback) for text in rows["category"].to_pylist())
+    counts.pop(settings.fallback, None)
+    frequent = sorted(counts, key=lambda name: (-counts[name], name))[: settings.max_categories - 1]
+    return (*sorted(frequent), settings.fallback)
