@@ -1,0 +1,225 @@
+"""The demo: seven days of arrivals and one re-run through the whole pipeline, then the books, the gate and a search."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date as Date
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.demo.arrivals import write_arrivals
+from pipeline.place import Place
+from pipeline.plans import PlanRequest, find_or_make_plans
+from pipeline.progress import run_with_progress
+from pipeline.project import default_topology
+from pipeline.run import RunOutcome
+from pipeline.serve.answer import Answer, answer
+from reporting.balance import Balance, balance
+from reporting.effective import effective_records
+from reporting.errors import EXIT_FAILED, EXIT_OK, UsageError
+from reporting.funnel import funnel
+from reporting.ledger import gather_books
+from reporting.plans import PlanKind, PlanState
+from reporting.render import balance_table, funnel_table
+from reporting.stores.base import RecordQuery
+from samples import samples_dir
+
+FIRST_DAY = Date(2026, 10, 5)
+"""A Monday in the past, and always the same one: the demo's numbers are equal wherever it runs."""
+WINDOW_DAYS = 5
+PACKAGE_ITEMS = 64
+REPAIRED_PACKAGE = "0002"
+SHEET_QUERIES = 12
+
+_SETTINGS = """\
+# The demo's settings; run any funnelgate command in this folder.
+pipeline: pipeline.yaml
+run:
+  source: arrivals/source/{date}.csv
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the demo found out."""
+
+    days: tuple[Date, ...]
+    balance: Balance
+    wrong: list[str]
+    metrics: list[dict[str, Any]]
+    seconds: float
+
+
+def run_demo(folder: Path, place_at: Callable[[Path], Place], *, days: int, workers: int | None, as_json: bool) -> int:
+    """Run the demo in a folder and show it; a second call shows the same without doing the work again.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    started = time.monotonic()
+    console = Console(stderr=as_json)
+    _prepare(folder)
+    span = tuple(FIRST_DAY + timedelta(days=number) for number in range(days))
+    console.print(
+        f"[bold]Arrivals[/]: {days} days of two merchants' pictures with real-life faults, into {folder}/arrivals"
+    )
+    # All seven days are always written: a shorter demo is the beginning of the same week.
+    write_arrivals(samples_dir(), folder / "arrivals", first_day=FIRST_DAY)
+    place = place_at(folder / "funnelgate.yaml")
+    for day in span:
+        _run_day(place, console, day, workers)
+    _repair(place, console, span[-1], workers)
+    shown = _examine(place, folder, span, time.monotonic() - started)
+    sheet = _search(place, folder, console)
+    if as_json:
+        print(json.dumps(_document(shown), indent=1))  # noqa: T201 - the command's output
+    else:
+        _tell(console, shown, folder, sheet)
+    return EXIT_FAILED if shown.wrong or any(row.unexplained for row in shown.balance.rows) else EXIT_OK
+
+
+def _prepare(folder: Path) -> None:
+    settings = folder / "funnelgate.yaml"
+    if folder.exists() and any(folder.iterdir()) and not (settings.is_file() and settings.read_text() == _SETTINGS):
+        raise UsageError(f"{folder} holds something else than a demo; name a new or empty folder")
+    graph = yaml.safe_load(default_topology())
+    tasks = graph["tasks"]
+    tasks["collect"]["settings"] = {"package_items": PACKAGE_ITEMS}
+    for task in ("dedup", "index", "merge"):
+        tasks[task]["settings"] = {"window_days": WINDOW_DAYS}
+    # The demo's pictures all lie on this machine. The floor is one that 250 queries of a frozen ImageNet model
+    # over drawings can carry; the release gate with its margins is an issue of its own.
+    tasks["evaluate"]["settings"] = {
+        "queries": "arrivals/queries.csv",
+        "floors": [{"metric": "hit@10", "minimum": 0.5}, {"metric": "answer_rate", "minimum": 0.999}],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(graph, sort_keys=False), encoding="utf-8")
+    settings.write_text(_SETTINGS, encoding="utf-8")
+
+
+def _run_day(place: Place, console: Console, day: Date, workers: int | None) -> None:
+    source = str(place.folder / str(place.settings.source))
+    plans = find_or_make_plans(
+        place.store, place.topology, PlanRequest(kind=PlanKind.DAILY, dates=(day,), source=source)
+    )
+    outcome = run_with_progress(place, plans, workers=workers)
+    _show(place, console, outcome)
+
+
+def _repair(place: Place, console: Console, day: Date, workers: int | None) -> None:
+    """Do one package of the last day again, from its download on, and let the repair count."""
+    reruns = [plan for plan in place.store.plans(day, day) if plan.kind is PlanKind.RERUN]
+    plans = reruns or find_or_make_plans(
+        place.store,
+        place.topology,
+        PlanRequest(
+            kind=PlanKind.RERUN,
+            dates=(day,),
+            tasks=("download",),
+            subinstances=(REPAIRED_PACKAGE,),
+            promote=True,
+            reason="the demo's repair of one package",
+        ),
+    )
+    console.print(
+        f"\n[bold]Re-run[/] of package {REPAIRED_PACKAGE} of {day}, from download on; it counts when complete"
+    )
+    outcome = run_with_progress(place, plans, workers=workers)
+    _show(place, console, outcome)
+
+
+def _show(place: Place, console: Console, outcome: RunOutcome) -> None:
+    for plan in outcome.plans:
+        rows = funnel(place.topology, place.store.records(RecordQuery(planids=(plan.planid,))))
+        title = f"[bold]{plan.planid}[/] {plan.state.value}, {outcome.seconds:.1f} s"
+        console.print()
+        console.print(funnel_table(rows, title))
+        if plan.state is PlanState.OPEN:
+            faults = "; ".join(f"{key}: {error}" for key, error in outcome.failures)
+            raise UsageError(f"the demo's plan {plan.planid} did not complete: {faults or outcome.blocked_by}")
+
+
+def _examine(place: Place, folder: Path, days: tuple[Date, ...], seconds: float) -> Shown:
+    books = gather_books(place.store, place.topology, days[0], days[-1])
+    truth = json.loads((folder / "arrivals" / "truth.json").read_text(encoding="utf-8"))
+    wrong: list[str] = []
+    metrics: list[dict[str, Any]] = []
+    for day in days:
+        records = effective_records(place.store, day, day)
+        rows = {row.task: row for row in funnel(place.topology, records)}
+        for task, expected in truth["days"][day.isoformat()]["tasks"].items():
+            found = {"input": rows[task].input, "output": rows[task].output, "dropped": rows[task].dropped}
+            if found != expected:
+                wrong.append(f"{day} {task}: booked {found}, injected {expected}")
+        evaluated = next(record for record in records if record.key.task == "evaluate")
+        released = next(record for record in records if record.key.task == "release")
+        metrics.append({"date": day, "queries": evaluated.input, **evaluated.metrics, **released.metrics})
+    return Shown(days, balance(place.topology, books), wrong, metrics, seconds)
+
+
+def _search(place: Place, folder: Path, console: Console) -> Path:
+    from pipeline.serve.contact_sheet import write_contact_sheet
+
+    queries = sorted((folder / "arrivals" / "queries").glob("*.jpg"))
+    chosen = queries[:: max(1, len(queries) // SHEET_QUERIES)][:SHEET_QUERIES]
+    answers: list[tuple[Path, Answer]] = [(query, answer(place.lake, query, 5)) for query in chosen]
+    sheet = folder / "search.html"
+    write_contact_sheet(sheet, place.lake, answers, f"{len(answers)} users' photos and what the demo's release finds")
+    query, found = answers[0]
+    console.print(f"\n[bold]Search[/] with {query.relative_to(folder)}, release {found.generation}")
+    for result in found.results:
+        offers = ", ".join(f"{offer.merchant}/{offer.sku}" for offer in result.offers)
+        console.print(
+            f"  {result.rank}. {result.distance:.3f}  {result.title}  ({result.category})  {offers}", highlight=False
+        )
+    return sheet
+
+
+def _tell(console: Console, shown: Shown, folder: Path, sheet: Path) -> None:
+    table = Table(title="[bold]Evaluation[/] of each day's release", box=None, pad_edge=False, title_justify="left")
+    names = ("hit_at_1", "hit_at_10", "recall_at_10", "answer_rate")
+    for heading in ("date", "release", "queries", *(name.replace("_at_", "@") for name in names)):
+        table.add_column(heading, justify="left" if heading == "date" else "right")
+    for row in shown.metrics:
+        values = [f"{row[name]:.3f}" for name in names]
+        table.add_row(str(row["date"]), f"{row.get('generation', 0):.0f}", str(row["queries"]), *values)
+    console.print()
+    console.print(table)
+    console.print("\n[bold]Balance[/]")
+    console.print(balance_table(shown.balance))
+    checked = len(shown.days)
+    if shown.wrong:
+        console.print(f"[red]{len(shown.wrong)} counts differ from the injected truth[/]")
+        for line in shown.wrong:
+            console.print(line, highlight=False)
+    else:
+        console.print(f"every count of {checked} days equals the injected truth (arrivals/truth.json)")
+    console.print(f"\n{shown.seconds:.0f} s. Where to look next:")
+    for command in (
+        f"cd {folder}",
+        f"funnelgate funnel --from {shown.days[0]} --to {shown.days[-1]}",
+        "funnelgate items --task quality --reason blurred",
+        "funnelgate plan list && funnelgate plan stale",
+        "funnelgate search arrivals/queries/1f34e.jpg --sheet apple.html",
+    ):
+        console.print(f"  {command}", highlight=False)
+    console.print(f"  and open {sheet} in a browser", highlight=False)
+
+
+def _document(shown: Shown) -> dict[str, Any]:
+    return {
+        "days": [day.isoformat() for day in shown.days],
+        "balance": [row.model_dump(mode="json") for row in shown.balance.rows],
+        "truth_differs": shown.wrong,
+        "evaluation": [{**row, "date": row["date"].isoformat()} for row in shown.metrics],
+        "seconds": round(shown.seconds, 1),
+    }

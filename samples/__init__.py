@@ -1,0 +1,19 @@
+"""The sample pack: everyday items in three looks, each drawn by another hand.
+
+``items.csv`` lists the items (item = Unicode codepoint, name, category); ``pictures/{look}/{item}.{ext}``
+holds one 192 px picture of every item in every look, with an alpha channel; ``ATTRIBUTION.md`` names the
+sources, their licences and what was changed; ``build.py`` made it all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def samples_dir() -> Path:
+    """Return the folder that holds ``items.csv``, ``ATTRIBUTION.md`` and ``pictures/``.
+
+    Returns:
+        The absolute folder of this installed package: it is read-only for its users.
+    """
+    return Path(__file__).resolve().parent
