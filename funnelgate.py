@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -99,6 +98,10 @@ class Context:
             config=find_config(self.config, os.environ, Path.cwd()),
         )
 
+    def place_at(self, config: Path) -> Place:
+        """Return the place of another settings file."""
+        return Context(config).place
+
     def describe(self) -> list[tuple[str, str, str]]:
         """Return every setting with its value and origin."""
         return describe(self.loaded)
@@ -127,14 +130,14 @@ class Services:
         """Judge a candidate by the evaluation folder's gate."""
         from evaluation.catalog import CatalogImage
         from evaluation.gate import Subject, judge
-        from pipeline.serve.candidate import catalog_images, probes, searcher_of
+        from pipeline.serve.candidate import probes, searcher_of
 
         subject = Subject(
             date=candidate.date,
             planid=candidate.planid,
             inputs=candidate.inputs(),
             searcher=_Searcher(searcher_of(candidate)),
-            catalog=lambda: [CatalogImage(row.group, row.sha256, row.id) for row in catalog_images(candidate)],
+            catalog=lambda groups: [CatalogImage(row.group, row.sha256, row.id) for row in candidate.catalog(groups)],
             probes=lambda: probes(candidate, settings.probes),
         )
         return judge(subject, settings)
@@ -165,14 +168,17 @@ reporting.cli.add_to(app)
 def main() -> None:
     """Run the command line; our own errors print one message and end with their exit code."""
     try:
-        result = app(standalone_mode=False)
+        result = app(prog_name="funnelgate", standalone_mode=False)
     except FunnelgateError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
+    except typer.TyperException as error:  # not click's: Typer ships a click of its own since 0.26
+        if message := error.format_message():  # empty where the command without arguments has printed its help
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "funnelgate"
+            typer.secho(f"error: {message.rstrip('.')}; see `{command} --help`", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("stopped", err=True)
         sys.exit(130)
     except BrokenPipeError:

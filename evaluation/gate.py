@@ -6,7 +6,7 @@ a candidate and settings in, a verdict with its evidence out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from datetime import date as Date
@@ -47,7 +47,8 @@ class Subject:
     planid: str
     inputs: dict[str, str]
     searcher: Searcher
-    catalog: Callable[[], Iterable[CatalogImage]]
+    catalog: Callable[[Set[str]], Iterable[CatalogImage]]
+    """Findable pictures of some product groups."""
     probes: Callable[[], Sequence[tuple[str, int, str, bytes]]]
     """(picture sha256, id, category, bytes) of indexed pictures, for the self-probe."""
 
@@ -86,7 +87,7 @@ def judge(subject: Subject, rules: Rules) -> Judgement:
     if rules.queries is None:
         return _self_probe(subject)
     evalset = load_evalset(rules.queries, root=rules.root)
-    catalog = catalog_of(subject.catalog())
+    catalog = catalog_of(subject.catalog({query.group for query in evalset.queries}))
     known = tuple(query for query in evalset.queries if query.group in catalog.images_by_group)
     outside = len(evalset.queries) - len(known)
     if not known:

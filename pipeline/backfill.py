@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import insert, select
 
-from pipeline.instances import FAILED
+from pipeline.instance_states import FAILED
 from pipeline.place import Place
 from pipeline.plans import PlanRequest, find_or_make_plans
 from pipeline.progress import run_with_progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipeline import cli_demo, cli_plan, cli_run, cli_search
+from pipeline import cli_demo, cli_items, cli_plan, cli_run, cli_search
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,5 +15,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("worker")(cli_run.worker)
     app.command("scheduler")(cli_run.scheduler)
     app.command("backfill")(cli_run.backfill)
+    app.command("items")(cli_items.items)
     app.command("search")(cli_search.search)
     app.add_typer(cli_plan.app, name="plan")

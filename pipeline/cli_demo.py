@@ -25,11 +25,12 @@ def init(
 
 
 def demo(
+    context: typer.Context,
     folder: Annotated[
         Path, typer.Argument(help="Where the demo shall live; must be new or empty, or an earlier demo.")
     ] = Path("demo-run"),
     days: Annotated[int, typer.Option(min=1, max=7, help="Days to run.")] = 7,
-    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Run a week of real pictures and one re-run, close the books, and search.
@@ -38,4 +39,4 @@ def demo(
     """
     from pipeline.demo.show import run_demo
 
-    return run_demo(folder, days=days, workers=workers, as_json=as_json)
+    return run_demo(folder, context.obj.place_at, days=days, workers=workers, as_json=as_json)

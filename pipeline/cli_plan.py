@@ -118,7 +118,7 @@ def stale(context: typer.Context, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps([one.model_dump(mode="json") for one in found], indent=1))
         return
     for one in found:
-        typer.echo(f"{one.date} {one.task:12} {one.leaves} leaves: {one.why}")
+        typer.echo(f"{one.date} {one.task:12} {one.leaves} {'leaf' if one.leaves == 1 else 'leaves'}: {one.why}")
     for command in rebuild_commands(found):
         typer.echo(f"rebuild: {command}")
     if not found:

@@ -7,21 +7,23 @@ At-least-once execution, exactly-once visibility.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from datetime import date as Date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
 
+from pipeline.instance_sql import statements_for
+from pipeline.instance_states import DONE, FAILED, READY, RUNNING, WAITING
 from reporting import tables as t
 from reporting.errors import StoreError
 from reporting.key import RunKey
 from reporting.plans import Plan
 from reporting.record import version_of
 from reporting.stores.sql_work import SqlUnitOfWork, iso
-
-WAITING, READY, RUNNING, DONE, FAILED = "waiting", "ready", "running", "done", "failed"
 
 _c = t.instance.c
 
@@ -60,14 +62,9 @@ def claim(
         planids: only these plans' instances.
         tasks: only these tasks' instances.
     """
-    scope = _scope(planids, tasks)
-    dialect = work.connection.dialect.name
-    ready = select(_c.id).where(_c.state == READY, _c.available_at <= now, *scope)
-    ready = ready.order_by(_c.priority.desc(), _c.id).limit(1)
-    taken = _take(work, ready, dialect, worker, now, lease_seconds)
-    if taken is None:
-        reap(work, now, planids)
-        taken = _take(work, ready, dialect, worker, now, lease_seconds)
+    taken = _take(work, worker, now, lease_seconds, planids, tasks)
+    if taken is None and reap(work, now, planids):
+        taken = _take(work, worker, now, lease_seconds, planids, tasks)
     return taken
 
 
@@ -81,37 +78,40 @@ def _scope(planids: Sequence[str] | None, tasks: Sequence[str] | None) -> list[A
 
 
 def _take(
-    work: SqlUnitOfWork, candidate: Any, dialect: str, worker: str, now: float, lease_seconds: float
+    work: SqlUnitOfWork,
+    worker: str,
+    now: float,
+    lease_seconds: float,
+    planids: Sequence[str] | None,
+    tasks: Sequence[str] | None,
 ) -> Claim | None:
-    # SQLAlchemy silently ignores FOR UPDATE on SQLite, where BEGIN IMMEDIATE already excludes other writers.
-    if dialect == "postgresql":
-        candidate = candidate.with_for_update(skip_locked=True)
+    sql = statements_for(work.connection.dialect)
+    statement = sql.claim(None if planids is None else len(planids), None if tasks is None else len(tasks))
     token = uuid.uuid4().hex
     at = iso(datetime.fromtimestamp(now, UTC))
-    row = work.connection.execute(
-        update(t.instance)
-        .where(_c.id == candidate.scalar_subquery())
-        .values(
-            state=RUNNING,
-            attempt=_c.attempt + 1,
-            token=token,
-            worker=worker,
-            lease_until=now + lease_seconds,
-            started_at=at,
-            finished_at=None,
-        )
-        .returning(
-            _c.id, _c.task, _c.date, _c.category, _c.subinstance, _c.planid, _c.attempt, _c.max_attempts, _c.lease_until
-        )
-    ).first()
+    values: dict[str, Any] = {
+        "now": now,
+        "token": token,
+        "worker": worker,
+        "lease_until": now + lease_seconds,
+        "started_at": at,
+    }
+    values |= {f"plan_{n}": planid for n, planid in enumerate(planids or ())}
+    values |= {f"task_{n}": task for n, task in enumerate(tasks or ())}
+    row = statement.run(work.connection, values).fetchone()
     if row is None:
         return None
-    key = RunKey(task=row[1], date=row[2], category=row[3], subinstance=row[4], planid=row[5])
-    work.connection.execute(
-        insert(t.attempt), {"instance_id": row[0], "attempt": row[6], "worker": worker, "started_at": at}
-    )
-    work.add_event("running", key, version_of(row[6], 0), at, f'{{"worker":"{worker}"}}')
-    return Claim(row[0], key, row[6], row[7], token, worker, row[8])
+    key = _stored_key(row[1:6])
+    sql.add_attempt.run(work.connection, {"instance_id": row[0], "attempt": row[6], "worker": worker, "started_at": at})
+    work.add_event("running", key, version_of(row[6], 0), at, json.dumps({"worker": worker}))
+    return Claim(row[0], key, row[6], row[7], token, worker, now + lease_seconds)
+
+
+def _stored_key(parts: Sequence[Any]) -> RunKey:
+    """Return the key of a row; its parts were checked when the row was written."""
+    task, day, category, subinstance, planid = parts
+    date = Date.fromisoformat(day) if isinstance(day, str) else day  # SQLite's driver gives text
+    return RunKey.model_construct(task=task, date=date, category=category, subinstance=subinstance, planid=planid)
 
 
 def heartbeat(connection: Connection, claimed: Claim, now: float, lease_seconds: float) -> bool:
@@ -134,17 +134,24 @@ def complete(work: SqlUnitOfWork, claimed: Claim, *, artifact: str, inputs: str,
         LeaseLost: the token is no longer the instance's; the transaction must roll back.
     """
     at = iso(datetime.fromtimestamp(now, UTC))
-    _finish(work, claimed, at, state=DONE, artifact=artifact, inputs=inputs, built_with=built_with, error=None)
-    waiting = select(t.dependency.c.downstream_id).where(t.dependency.c.upstream_id == claimed.instance_id)
-    released = work.connection.execute(
-        update(t.instance)
-        .where(_c.id.in_(waiting))
-        .values(
-            waiting_on=_c.waiting_on - 1,
-            state=case(((_c.waiting_on == 1) & (_c.state == WAITING), READY), else_=_c.state),
-        )
-    )
-    return released.rowcount == 0
+    sql = statements_for(work.connection.dialect)
+    values: dict[str, Any] = {
+        "artifact": artifact,
+        "inputs": inputs,
+        "built_with": built_with,
+        "error": None,
+        "finished_at": at,
+    }
+    values |= {"i": claimed.instance_id, "held": claimed.token}
+    if sql.finish.run(work.connection, values).rowcount != 1:
+        raise LeaseLost(_lost(claimed))
+    _close_attempt(work, claimed.instance_id, claimed.attempt, "done", None, at)
+    released: int = sql.release.run(work.connection, {"i": claimed.instance_id}).rowcount
+    return released == 0
+
+
+def _lost(claimed: Claim) -> str:
+    return f"{claimed.key}: attempt {claimed.attempt} of {claimed.worker} lost its lease; its result is dropped"
 
 
 def give_up(work: SqlUnitOfWork, claimed: Claim, *, error: str, retry_at: float | None, now: float) -> None:
@@ -167,21 +174,16 @@ def _finish(work: SqlUnitOfWork, claimed: Claim, at: str, **values: Any) -> None
         .values(**values, token=None, lease_until=None, finished_at=at)
     )
     if result.rowcount != 1:
-        raise LeaseLost(
-            f"{claimed.key}: attempt {claimed.attempt} of {claimed.worker} lost its lease; its result is dropped"
-        )
-    outcome = "done" if values["state"] == DONE else "failed"
-    _close_attempt(work, claimed.instance_id, claimed.attempt, outcome, values["error"], at)
+        raise LeaseLost(_lost(claimed))
+    _close_attempt(work, claimed.instance_id, claimed.attempt, "failed", values["error"], at)
 
 
 def _close_attempt(
     work: SqlUnitOfWork, instance_id: int, number: int, outcome: str, error: str | None, at: str
 ) -> None:
-    c = t.attempt.c
-    work.connection.execute(
-        update(t.attempt)
-        .where(c.instance_id == instance_id, c.attempt == number)
-        .values(outcome=outcome, error=error, finished_at=at)
+    statements_for(work.connection.dialect).close_attempt.run(
+        work.connection,
+        {"i": instance_id, "number": number, "outcome": outcome, "error": error, "finished_at": at},
     )
 
 

@@ -31,11 +31,11 @@ def allocate_ids(work: SqlUnitOfWork, pictures: Sequence[str], detector: str, or
     Raises:
         StoreError: the counter has run out.
     """
-    _lock_counter(work)
+    first = _lock_counter(work)
     known = _known(work, pictures, detector, ordinal)
     fresh = [picture for picture in dict.fromkeys(pictures) if picture not in known]
     if fresh:
-        first = _take_block(work, len(fresh))
+        _take_block(work, first, len(fresh))
         added = {picture: first + offset for offset, picture in enumerate(fresh)}
         work.connection.execute(
             insert(t.item_id),
@@ -45,22 +45,18 @@ def allocate_ids(work: SqlUnitOfWork, pictures: Sequence[str], detector: str, or
     return [known[picture] for picture in pictures]
 
 
-def _lock_counter(work: SqlUnitOfWork) -> None:
-    """Make other allocators wait, so that looking up and adding is one step."""
+def _lock_counter(work: SqlUnitOfWork) -> int:
+    """Make other allocators wait, so that looking up and adding is one step; return the next free id."""
     work.connection.execute(insert_new(work.connection.dialect.name, t.counter), {"name": _COUNTER, "next": 1})
-    work.connection.execute(select(t.counter.c.next).where(t.counter.c.name == _COUNTER).with_for_update()).scalar_one()
+    found = work.connection.execute(select(t.counter.c.next).where(t.counter.c.name == _COUNTER).with_for_update())
+    return int(found.scalar_one())
 
 
-def _take_block(work: SqlUnitOfWork, count: int) -> int:
-    end = work.connection.execute(
-        update(t.counter)
-        .where(t.counter.c.name == _COUNTER)
-        .values(next=t.counter.c.next + count)
-        .returning(t.counter.c.next)
-    ).scalar_one()
-    if end > _LAST:
-        raise StoreError(f"the item counter is at {end}, beyond 63 bits; no further ids can be given")
-    return int(end) - count
+def _take_block(work: SqlUnitOfWork, first: int, count: int) -> None:
+    # Checked before it is stored: PostgreSQL would refuse the sum, SQLite would round it.
+    if first + count > _LAST:
+        raise StoreError(f"the item counter is at {first}; {count} more do not fit into 63 bits, none were given")
+    work.connection.execute(update(t.counter).where(t.counter.c.name == _COUNTER).values(next=first + count))
 
 
 def _known(work: SqlUnitOfWork, pictures: Sequence[str], detector: str, ordinal: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from pipeline.instances import DONE
+from pipeline.instance_states import DONE
 from pipeline.planner import read_split
 from reporting import tables as t
 from reporting.errors import StoreError

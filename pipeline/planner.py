@@ -15,14 +15,15 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, true, update
 
-from pipeline.instances import DONE, READY, add_dependencies, count_waits
+from pipeline.instance_states import DONE, READY, WAITING
+from pipeline.instances import add_dependencies, count_waits
 from reporting import tables as t
 from reporting.key import ALL, Name
-from reporting.plans import Leaf, Plan, PlanKind
+from reporting.plans import Leaf, Plan, PlanKind, PlanState
 from reporting.stores.sql_work import SqlUnitOfWork, iso
-from reporting.topology import Topology
+from reporting.topology import Law, Topology
 
 MAX_ATTEMPTS = 5
 _c = t.instance.c
@@ -94,6 +95,7 @@ def seal(work: SqlUnitOfWork, topology: Topology, plan: Plan, day: Date, split: 
     work.expect(plan.planid, expected)
     already = _dependencies_of(work, known.values())
     _depend(work, [pair for pair in _edges(topology, known) if pair not in already])
+    _depend(work, list(_across_days(work, topology, plan, day, known)))
     work.connection.execute(
         update(t.plan_day)
         .where(t.plan_day.c.planid == plan.planid, t.plan_day.c.date == day)
@@ -152,23 +154,71 @@ def _existing(work: SqlUnitOfWork, plan: Plan, day: Date) -> dict[Leaf, int]:
 def _previous_day(
     work: SqlUnitOfWork, topology: Topology, plan: Plan, day: Date, ids: dict[Leaf, int]
 ) -> list[tuple[int, int]]:
-    """Let a task that carries state over days wait for the nearest earlier day that is still open."""
+    """Let a task that carries state over days wait for the nearest earlier day that is still open.
+
+    So does the splitting task, where a window is read: the split carries the categories of the days before on.
+    """
     pairs = []
+    waiting = {task for task in topology.tasks if topology.task(task).waits_for_previous_day}
+    if any(edge.law is Law.WINDOW for edge in topology.edges):
+        waiting.add(root_task(topology))
     for leaf, downstream in ids.items():
-        if not topology.task(leaf.task).waits_for_previous_day:
+        if leaf.task not in waiting:
             continue
         earlier = (
             select(_c.id)
             .join(t.plan, t.plan.c.planid == _c.planid)
             .where(_c.task == leaf.task, _c.date < day, _c.state != DONE)
+            .where(t.plan.c.state == PlanState.OPEN.value)  # nothing waits for an abandoned plan
             .where((t.plan.c.kind == PlanKind.DAILY.value) | (_c.planid == plan.planid))
             .order_by(_c.date.desc(), _c.id.desc())
             .limit(1)
+            .with_for_update(of=t.instance)  # PostgreSQL: it must not complete before our wait for it is stored
         )
         upstream = work.connection.execute(earlier).scalar()
         if upstream is not None:
             pairs.append((upstream, downstream))
     return pairs
+
+
+def _across_days(
+    work: SqlUnitOfWork, topology: Topology, plan: Plan, day: Date, ids: dict[Leaf, int]
+) -> Iterable[tuple[int, int]]:
+    """Yield what a task over a window of days must wait for on earlier days that are still open.
+
+    Without it a merge would leave out the shards of a day whose index is late, and nobody would notice:
+    it books what it has read. A later day may have been sealed first; its tasks then wait for this one's leaves.
+    """
+    for edge in topology.edges:
+        if edge.law is not Law.WINDOW:
+            continue
+        source, target = topology.task(edge.source).work_grain, topology.task(edge.target).work_grain
+        shared = [dim for dim in ("category", "subinstance") if dim in source and dim in target]
+        daily = t.plan.c.kind == PlanKind.DAILY.value
+        earlier = _open_leaves(work, edge.source, _c.date < day, daily | (_c.planid == plan.planid))
+        counts = true() if plan.kind is PlanKind.DAILY else _c.planid == plan.planid
+        later = _open_leaves(work, edge.target, _c.date > day, _c.state == WAITING, counts)
+        mine = [(leaf, number) for leaf, number in ids.items() if leaf.task in (edge.source, edge.target)]
+        for leaf, number in mine:
+            if leaf.task == edge.target:
+                yield from ((other, number) for its, other in earlier if _agree(its, leaf, shared))
+            else:
+                yield from ((number, other) for its, other in later if _agree(its, leaf, shared))
+
+
+def _open_leaves(work: SqlUnitOfWork, task: str, *where: Any) -> list[tuple[Leaf, int]]:
+    """Return the instances of a task that are not done yet, of open plans."""
+    rows = work.connection.execute(
+        select(_c.task, _c.date, _c.category, _c.subinstance, _c.id)
+        .join(t.plan, t.plan.c.planid == _c.planid)
+        .where(_c.task == task, _c.state != DONE, t.plan.c.state == PlanState.OPEN.value, *where)
+        .with_for_update(of=t.instance)
+    ).all()
+    return [(Leaf(*row[:4]), row[4]) for row in rows]
+
+
+def _agree(one: Leaf, other: Leaf, dims: Sequence[str]) -> bool:
+    return all(getattr(one, dim) == getattr(other, dim) for dim in dims)
 
 
 def _depend(work: SqlUnitOfWork, pairs: Sequence[tuple[int, int]]) -> None:

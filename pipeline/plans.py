@@ -151,10 +151,10 @@ def _cover(topology: Topology, request: PlanRequest) -> tuple[Cover, ...] | None
 
 
 def _first_with(topology: Topology, request: PlanRequest) -> Sequence[str]:
-    """Return the first task that splits by every restricted dimension: where a repair of leaves must start."""
+    """Return the first task whose work splits by every restricted dimension: where a repair of leaves must start."""
     wanted = {"category"} if request.categories else set()
     wanted |= {"subinstance"} if request.subinstances else set()
-    found = next((task for task in topology.order if wanted <= set(topology.task(task).grain)), None)
+    found = next((task for task in topology.order if wanted <= set(topology.task(task).work_grain)), None)
     if found is None:
         raise UsageError(f"no task splits by {' and '.join(sorted(wanted))}; name the tasks with --tasks")
     return [found]

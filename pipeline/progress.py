@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.instances import DONE, FAILED, RUNNING, Progress
+from pipeline.instance_states import DONE, FAILED, RUNNING
+from pipeline.instances import Progress
 from pipeline.place import Place
 from pipeline.run import RunOutcome, run_plans
 from reporting.plans import Plan

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import delete, select, update
 
-from pipeline.instances import DONE, FAILED, READY, WAITING
+from pipeline.instance_states import DONE, FAILED, READY, WAITING
 from reporting import tables as t
 from reporting.errors import UsageError
 from reporting.plans import Plan, PlanKind, PlanState

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from pipeline.place import Place
 from pipeline.run import RunOutcome
@@ -29,9 +30,10 @@ def print_run(place: Place, outcome: RunOutcome, *, as_json: bool) -> None:
         if not outcome.did_nothing:
             console.print(funnel_table(_funnel(place, plan)))
     for key, error in outcome.failures:
-        console.print(f"[red]failed[/] {key}: {error}", highlight=False)
+        # Escaped: a manifest's text may hold brackets. Not wrapped: `file:line` must stay in one piece.
+        console.print(f"[red]failed[/] {escape(f'{key}: {error}')}", highlight=False, soft_wrap=True)
     for line in outcome.blocked_by:
-        console.print(f"[yellow]waiting[/] {line}", highlight=False)
+        console.print(f"[yellow]waiting[/] {line}", highlight=False, soft_wrap=True)
     if outcome.failures:
         console.print("mend the cause, then run the same command again: only what failed is done again")
 

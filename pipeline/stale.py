@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 
-from pipeline.instances import DONE
+from pipeline.instance_states import DONE
 from pipeline.tasks import TASKS, task_settings
 from pipeline.tasks.built_with import built_with
 from reporting import tables as t

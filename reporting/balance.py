@@ -8,9 +8,10 @@ task handed on and the next took in, on the grain both split by.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import date as Date
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -170,18 +171,20 @@ class _View:
             if record is None:
                 continue
             where = f"{edge.source} -> {edge.target} {leaf.category}/{leaf.subinstance}"
-            read = [consumed for consumed in record.consumed if consumed.task == edge.source]
-            yield self._residual(f"{where} (sum of the window)", sum(c.count for c in read), record.input)
+            read: Counter[tuple[Date, str]] = (
+                Counter()
+            )  # summed: a partition read twice is one reading of twice as much
+            for consumed in record.consumed:
+                if consumed.task == edge.source:
+                    read[(consumed.date, consumed.planid)] += consumed.count
+            yield self._residual(f"{where} (sum of the window)", read.total(), record.input)
             group = tuple(getattr(leaf, dim) for dim in self.topology.common_grain(edge))
-            for consumed in read:
-                there = produced.get((consumed.date, consumed.planid, group), 0)
-                yield self._residual(f"{where} (read of {consumed.date} {consumed.planid})", there, consumed.count)
+            for (day, planid), count in sorted(read.items()):
+                there = produced.get((day, planid, group), 0)
+                yield self._residual(f"{where} (read of {day} {planid})", there, count)
 
     def _residual(self, where: str, handed: int, taken: int, ratio: tuple[float, float] | None = None) -> Residual:
-        if ratio is None:
-            size = abs(handed - taken)
-        else:
-            size = max(0, math.ceil(handed * ratio[0]) - taken, taken - math.floor(handed * ratio[1]))
+        size = abs(handed - taken) if ratio is None else _outside(handed, taken, ratio)
         return Residual(
             date=self.day, planid=self.plan.planid, where=where, handed_on=handed, taken=taken, residual=size
         )
@@ -204,6 +207,14 @@ class _View:
 def booked_out(record: TaskRecord) -> int:
     """Return what a record accounts for, in its input unit."""
     return record.output + record.dropped_total + record.failed_total
+
+
+def _outside(handed: int, taken: int, ratio: tuple[float, float]) -> int:
+    """Return by how many items `taken` lies outside the band, its bounds read as written: 100 x 0.29 is 29."""
+    low, high = ratio
+    below = math.ceil(handed * Fraction(str(low))) - taken
+    above = 0 if math.isinf(high) else taken - math.floor(handed * Fraction(str(high)))
+    return max(0, below, above)
 
 
 def _produced(

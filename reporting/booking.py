@@ -39,10 +39,8 @@ class _Side:
 
     def add(self, items: Items) -> int:
         if isinstance(items, int):
-            if items < 0:
-                raise RecordError(f"cannot book {items} items: a count is 0 or more")
-            added = items
-            if items:
+            added = _count(items)
+            if added:
                 self.digest = None
         else:
             digest = Digest.of(items)
@@ -111,16 +109,14 @@ class Booking:
                 f"{self.key}: drop reason {reason!r} is not declared for task {self.key.task!r}; "
                 f"{nearest(reason, self._rules.drop_reasons)} (drop_reasons in pipeline.yaml)"
             )
-        count = items if isinstance(items, int) else sum(1 for _ in items)
-        self._dropped[reason] += count
+        self._dropped[reason] += _count(items)
 
     def fail(self, error: BaseException | str, items: Items) -> None:
         """Book items that met an error, under its class; at most MAX_ERROR_CLASSES classes are kept apart."""
         name = error if isinstance(error, str) else type(error).__name__
-        count = items if isinstance(items, int) else sum(1 for _ in items)
         if name not in self._failed and len(self._failed) >= MAX_ERROR_CLASSES:
             name = "other"
-        self._failed[name] += count
+        self._failed[name] += _count(items)
 
     def consume(self, consumed: Consumed) -> None:
         """Book which upstream partition was read."""
@@ -154,6 +150,9 @@ class Booking:
     ) -> TaskRecord:
         """Return the record. With an error, everything not yet booked counts as failed by it.
 
+        Books of a failed attempt in which more went out than came in cannot be trusted in any line: then all
+        that was taken in counts as failed, and nothing as handed on.
+
         Args:
             finished_at: when the attempt ended, aware.
             error: the exception that ended the attempt, if one did.
@@ -168,8 +167,14 @@ class Booking:
             self._input.add(input_if_unread)
         booked = self._output.count + self._dropped.total() + self._failed.total()
         missing = self._input.count - booked
-        if error is not None and missing > 0:
-            self.fail(error, missing)
+        if error is not None and missing:
+            if missing < 0:
+                self._output, self._produced = _Side(), _Side()
+                self._dropped.clear()
+                self._failed.clear()
+                missing = self._input.count
+            if missing:
+                self.fail(error, missing)
             missing = 0
         if missing:
             raise RecordError(
@@ -198,6 +203,13 @@ class Booking:
             finished_at=finished_at,
             reported_at=finished_at,
         )
+
+
+def _count(items: Items) -> int:
+    count = items if isinstance(items, int) else sum(1 for _ in items)
+    if count < 0:
+        raise RecordError(f"cannot book {count} items: a count is 0 or more")
+    return count
 
 
 def _failure(error: BaseException | None) -> TaskFailure | None:

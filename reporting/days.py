@@ -19,9 +19,12 @@ def parse_day(text: str) -> Date:
         UsageError: it is written otherwise.
     """
     try:
-        return Date.fromisoformat(text)
+        day = Date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no day; write it YYYY-MM-DD, as in 2026-11-01") from None
+        day = None
+    if day is None or day.isoformat() != text:  # Python also reads 20261101 and 2026-W44-7
+        raise UsageError(f"{text!r} is no day; write it YYYY-MM-DD, as in 2026-11-01")
+    return day
 
 
 def parse_moment(text: str | None) -> datetime | None:

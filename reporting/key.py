@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from datetime import date as Date
 from typing import Annotated
 
@@ -14,7 +15,9 @@ ALL = "all"
 KEY_PARTS = ("task", "date", "category", "subinstance", "planid")
 """The key's parts, always in this order."""
 
-_FORBIDDEN = set('/\\|:*?"<>\n\r\t\0')
+_FORBIDDEN = set('/\\|:*?"<>')
+_CONTROL = {"Cc", "Zl", "Zp", "Cs"}
+"""Unicode categories that steer a terminal, end a line, or (lone surrogates) have no UTF-8."""
 
 
 def _safe_name(value: str) -> str:
@@ -23,7 +26,7 @@ def _safe_name(value: str) -> str:
         raise ValueError(f"{value!r} must have 1 to 128 characters")
     if value[0] in ". " or value[-1] in ". ":
         raise ValueError(f"{value!r} must not begin or end with a dot or a blank")
-    bad = sorted(_FORBIDDEN & set(value))
+    bad = sorted(c for c in set(value) if c in _FORBIDDEN or unicodedata.category(c) in _CONTROL)
     if bad:
         raise ValueError(f"{value!r} contains {' '.join(map(repr, bad))}, which a key part may not")
     return value

@@ -16,7 +16,10 @@ from pathlib import Path
 from reporting.key import KEY_PARTS, RunKey
 
 _KEY: ContextVar[RunKey | None] = ContextVar("funnelgate_run_key", default=None)
-_SECRET = re.compile(r"(?i)(password|passwd|secret|token|api[_-]?key|authorization)(\s*[=:]\s*)\S+")
+_SECRET = re.compile(
+    r"(?i)((?:password|passwd|secret|token|api[_-]?key|authorization)[\"']?\s*[=:]\s*)"
+    r"(?:(?:bearer|basic|apikey)\s+)?(?:\"[^\"]*\"|'[^']*'|\S+)"
+)
 _URL_SECRET = re.compile(r"(://[^/\s:@]+:)[^@\s/]+@")
 
 
@@ -37,7 +40,7 @@ def redact(text: str) -> str:
         >>> redact("postgresql://me:geheim@db/x token=abc")
         'postgresql://me:***@db/x token=***'
     """
-    return _URL_SECRET.sub(r"\1***@", _SECRET.sub(r"\1\2***", text))
+    return _URL_SECRET.sub(r"\1***@", _SECRET.sub(r"\1***", text))
 
 
 class EcsFormatter(logging.Formatter):

@@ -168,7 +168,7 @@ def cover_of(
     """
     covers: dict[str, Cover] = {}
     for name in tasks:
-        grain = topology.task(name).grain
+        grain = topology.task(name).work_grain  # a fan-out runs for all its categories at once
         covers[name] = Cover(
             task=name,
             categories=categories if "category" in grain else None,

@@ -85,6 +85,12 @@ class TaskRecord(BaseModel):
     reported_at: UtcTime
     schema_version: int = SCHEMA_VERSION
 
+    @field_validator("dropped", "failed", "versions", "metrics")
+    @classmethod
+    def _in_order(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Sort by name: a repeat that met its reasons in another order is still the same record, byte for byte."""
+        return dict(sorted(value.items()))
+
     @field_validator("digest_in", "digest_out")
     @classmethod
     def _is_digest(cls, value: str | None) -> str | None:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from reporting.errors import ConfigError, nearest
-from reporting.yaml_source import YamlSource, load_yaml
+from reporting.yaml_source import Location, YamlSource, load_yaml
 
 CONFIG_NAME = "funnelgate.yaml"
 _PREFIX = "FUNNELGATE_"
@@ -37,6 +37,7 @@ class LogSettings(BaseModel):
     path: Path | None = Path("state/funnelgate.log")
     """A file of JSON lines, relative to the settings file; null: standard error."""
     level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """DEBUG, INFO, WARNING or ERROR: what is less is not written."""
 
 
 class Loaded(NamedTuple, Generic[Model]):
@@ -68,39 +69,62 @@ def load_settings(model: type[Model], config: Path | None, environ: Mapping[str,
         raise ConfigError(
             f"{source.path}:1: expected sections (store, lake, run, ...), found {type(source.data).__name__}"
         )
-    data: dict[str, Any] = {
-        name: dict(part) if isinstance(part, dict) else part for name, part in (source.data or {}).items()
-    }
+    data = {name: _section(model, name, part) for name, part in (source.data or {}).items()}
     origins = {
         f"{section}.{key}": source.where((section, key))
         for section, part in data.items()
         if isinstance(part, dict)
         for key in part
     } | {section: source.where((section,)) for section, part in data.items() if not isinstance(part, dict)}
+    elsewhere: dict[Location, str] = {}
     for name, text in sorted(environ.items()):
         if name.startswith(_PREFIX) and name not in _NOT_SETTINGS:
-            _overlay(model, data, origins, name, text)
-    values = YamlSource(source.path, data, source.lines).to_model(model)
+            location, value = _from_environment(model, name, text)
+            _put(data, location, value)
+            origins[".".join(location)] = name
+            elsewhere[location] = f"environment variable {name}"
+    values = YamlSource(source.path, data, source.lines, elsewhere).to_model(model)
     folder = (config.parent if config is not None else here).resolve()
     return Loaded(values, folder, origins)
 
 
-def _overlay(model: type[BaseModel], data: dict[str, Any], origins: dict[str, str], name: str, text: str) -> None:
+def _section(model: type[BaseModel], name: str, part: Any) -> Any:
+    """Return a part of the file, copied; a section with nothing in it (all its keys commented out) is an empty one."""
+    if isinstance(part, dict):
+        return dict(part)
+    return {} if part is None and _fields(model, name) else part
+
+
+def _fields(model: type[BaseModel], section: str) -> dict[str, Any]:
+    field = model.model_fields.get(section)
+    return {} if field is None else getattr(field.annotation, "model_fields", {})
+
+
+def _from_environment(model: type[BaseModel], name: str, text: str) -> tuple[tuple[str, ...], Any]:
     section, _, key = name.removeprefix(_PREFIX).lower().partition("__")
     if section not in model.model_fields:
         raise ConfigError(
             f"environment variable {name}: unknown section {section!r}; {nearest(section, model.model_fields)}"
         )
-    value = yaml.safe_load(text) if text else None
-    if not key:
-        data[section] = value
-        origins[section] = name
-        return
-    fields = getattr(model.model_fields[section].annotation, "model_fields", {})
-    if key not in fields:
+    fields = _fields(model, section)
+    if key and key not in fields:
         raise ConfigError(f"environment variable {name}: unknown key {section}.{key}; {nearest(key, fields)}")
-    data.setdefault(section, {})[key] = value
-    origins[f"{section}.{key}"] = name
+    try:
+        value = yaml.safe_load(text) if text else None
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise ConfigError(f"environment variable {name}: not valid YAML: {problem}; put it in quotes") from None
+    return ((section, key) if key else (section,)), value
+
+
+def _put(data: dict[str, Any], location: tuple[str, ...], value: Any) -> None:
+    """Set a value; a section that the file spoils is left for the validation to name."""
+    if len(location) == 1:
+        data[location[0]] = value
+        return
+    part = data.setdefault(location[0], {})
+    if isinstance(part, dict):
+        part[location[1]] = value
 
 
 def describe(loaded: Loaded[Any]) -> list[tuple[str, str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -36,15 +37,21 @@ class TaskSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit_in: str
+    """What it takes in: row, picture, vector, query, ..."""
     unit_out: str
+    """What it hands on; `produced` counts in it."""
     grain: tuple[Dimension, ...] = ()
     """Dimensions its records split by; `all` stands in the others."""
     runs_per: tuple[Dimension, ...] | None = None
     """Dimensions its work splits by; default the grain. Narrower for a fan-out, which books several leaves."""
     deadline: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | None = None
+    """HH:MM in `timezone`: when its records of the day should be there."""
     owner: str | None = None
+    """Who is to be told when it is late or wrong."""
     drop_reasons: tuple[Name, ...] = ()
+    """The closed list of reasons it may book a dropped item under."""
     metrics: tuple[Name, ...] = ()
+    """The closed list of further numbers it may book."""
     waits_for_previous_day: bool = False
     """The day before (if its plan is open) must have done this task first: it carries state over days."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -62,9 +69,13 @@ class Edge(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     source: Annotated[str, Field(alias="from")]
+    """The task that hands on."""
     target: Annotated[str, Field(alias="to")]
+    """The task that reads."""
     law: Law = Law.EQUAL
+    """How their counts relate: equal, in a ratio, over a window of days, or not at all (order only)."""
     ratio: tuple[float, float] | None = None
+    """[low, high] of to.input / from.produced; only with law ratio."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,12 +99,15 @@ class Topology(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     version: Literal[1] = 1
+    """Of this file's format."""
     timezone: str = "UTC"
     """The business day's zone; records carry a date without zone."""
     categories: tuple[Name, ...] = ()
     """The closed list the categoriser may answer; empty: those of each day's source."""
     tasks: dict[Name, TaskSpec]
+    """Name to declaration; the order here is the order of tables."""
     edges: tuple[Edge, ...] = ()
+    """Who reads from whom."""
 
     @model_validator(mode="after")
     def _is_a_graph(self) -> Self:
@@ -169,7 +183,7 @@ class Topology(BaseModel):
         while waiting:
             ready = next((task for task, needs in waiting.items() if needs <= set(done)), None)
             if ready is None:
-                raise ConfigError(f"edges: the tasks {' -> '.join(sorted(waiting))} form a cycle; remove one edge")
+                raise ConfigError(f"edges: the tasks {' -> '.join(_cycle(waiting))} form a cycle; remove one edge")
             done.append(ready)
             del waiting[ready]
         return tuple(done)
@@ -181,3 +195,13 @@ class Topology(BaseModel):
             if any(edge.source in wanted for edge in self.upstream(task)):
                 wanted.add(task)
         return tuple(task for task in self.order if task in wanted)
+
+
+def _cycle(waiting: Mapping[str, set[str]]) -> list[str]:
+    """Return one cycle, its first task repeated at the end; every waiting task needs another waiting one."""
+    path = [next(iter(waiting))]
+    while True:
+        before = min(task for task in waiting[path[-1]] if task in waiting)
+        if before in path:
+            return [before, *reversed(path[path.index(before) :])]
+        path.append(before)

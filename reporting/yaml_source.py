@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from reporting.errors import ConfigError, nearest
 
@@ -20,10 +23,14 @@ class YamlSource(NamedTuple):
     path: str
     data: Any
     lines: dict[Location, int]
+    elsewhere: Mapping[Location, str] = MappingProxyType({})
+    """Places of values that did not come from the file."""
 
     def where(self, location: Location) -> str:
-        """Return `file:line` of a key path, or of its nearest existing parent."""
+        """Return `file:line` (or the place elsewhere) of a key path, or of its nearest existing parent."""
         for end in range(len(location), -1, -1):
+            if location[:end] in self.elsewhere:
+                return self.elsewhere[location[:end]]
             line = self.lines.get(location[:end])
             if line is not None:
                 return f"{self.path}:{line}"
@@ -71,8 +78,9 @@ def parse_yaml(text: str, path: str) -> YamlSource:
     Raises:
         ConfigError: with the line, if it is not YAML or repeats a key.
     """
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             return YamlSource(path, None, {(): 1})
@@ -82,8 +90,12 @@ def parse_yaml(text: str, path: str) -> YamlSource:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.reason}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return YamlSource(path, data, lines)
 
 
@@ -91,8 +103,10 @@ def _walk(node: yaml.Node, at: Location, lines: dict[Location, int], path: str) 
     lines.setdefault(at, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
-            here = (*at, key_node.value)
             line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"{path}:{line}: a key is a list or a map; write it as text")
+            here = (*at, key_node.value)
             if here in lines:
                 raise ConfigError(
                     f"{path}:{line}: key {key_node.value!r} is already set in line {lines[here]}; keep one"
@@ -105,24 +119,28 @@ def _walk(node: yaml.Node, at: Location, lines: dict[Location, int], path: str) 
 
 
 def _fields_at(model: type[BaseModel], location: Location) -> list[str]:
-    """Return the field names a model allows at a key path (through lists and maps of models)."""
+    """Return the field names, as a file writes them, that a model allows at a key path."""
     current: Any = model
     for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(str(part))
-            if field is None:
-                return []
-            current = _inner_model(field.annotation)
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return list(current.model_fields)
-    return []
+        if _is_model(current):
+            field = {_written(name, info): info for name, info in current.model_fields.items()}.get(str(part))
+            current = None if field is None else _bare(field.annotation)
+        else:  # a map or a list of models: the part is a key or an index
+            arguments = [argument for argument in get_args(current) if argument is not Ellipsis]
+            current = _bare(arguments[-1]) if arguments else None
+    return [_written(name, info) for name, info in current.model_fields.items()] if _is_model(current) else []
 
 
-def _inner_model(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _written(name: str, field: FieldInfo) -> str:
+    return field.alias or name
+
+
+def _bare(annotation: Any) -> Any:
+    """Return X of `X | None`."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next((argument for argument in get_args(annotation) if argument is not NoneType), None)
+    return annotation

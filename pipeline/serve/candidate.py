@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.serve.generation import Found, Generation
-from pipeline.tasks.candidate import Candidate, CatalogRow
+from pipeline.serve.generation import Generation
+from pipeline.tasks.candidate import Candidate
 
 
 def searcher_of(candidate: Candidate) -> Generation:
     """Return the whole answering chain over the candidate's indexes."""
     return Generation(candidate.lake, candidate.entries)
-
-
-def catalog_images(candidate: Candidate) -> tuple[CatalogRow, ...]:
-    """Return the catalogue of record: (group, sha256, id or None) of every picture a listed offer delivered."""
-    return candidate.catalog
 
 
 def probes(candidate: Candidate, count: int) -> list[tuple[str, int, str, bytes]]:
@@ -34,6 +29,3 @@ def probes(candidate: Candidate, count: int) -> list[tuple[str, int, str, bytes]
         with candidate.lake.open_pack(row["pack"]) as pack:
             found.append((row["picture"], row["id"], category, pack.read(row["offset"], row["bytes"])))
     return found
-
-
-__all__ = ["Found", "catalog_images", "probes", "searcher_of"]

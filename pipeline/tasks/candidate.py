@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import date as Date
 from typing import Any
@@ -17,6 +18,9 @@ from pipeline.release.manifest import CategoryIndex
 from pipeline.tasks.context import LeafContext
 from reporting.errors import Inconclusive
 from reporting.stores.base import RecordQuery
+
+_OFFER_COLUMNS = ("merchant", "sku", "item", "picture", "group", "listed")
+_CATALOG_DAYS = 1000
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Candidate:
     planid: str
     lake: Lake
     entries: dict[str, CategoryIndex]
-    catalog: tuple[CatalogRow, ...]
+    catalog: Callable[[Set[str]], tuple[CatalogRow, ...]]
+    """The catalogue of record of some product groups; read when called."""
 
     def inputs(self) -> dict[str, str]:
         """Return the hash of everything that answers a query: index, items, model, space and nprobe by category."""
@@ -46,7 +51,7 @@ class Candidate:
         }
 
 
-def candidate_of(leaf: LeafContext, *, with_catalog: bool) -> Candidate:
+def candidate_of(leaf: LeafContext) -> Candidate:
     """Collect the day's merged indexes.
 
     Raises:
@@ -61,8 +66,7 @@ def candidate_of(leaf: LeafContext, *, with_catalog: bool) -> Candidate:
             entries[part.leaf.category] = _entry(leaf.lake, part, summary, models[summary["space_id"]])
     if not entries:
         raise Inconclusive(f"{leaf.key}: no category has an item to search; nothing can be evaluated or released")
-    catalog = _catalog(leaf, merged) if with_catalog else ()
-    return Candidate(leaf.key.date, leaf.key.planid, leaf.lake, entries, catalog)
+    return Candidate(leaf.key.date, leaf.key.planid, leaf.lake, entries, lambda groups: _catalog(leaf, merged, groups))
 
 
 def _entry(lake: Lake, part: Partition, summary: dict[str, Any], model: str) -> CategoryIndex:
@@ -91,37 +95,34 @@ def _models(leaf: LeafContext, merged: list[Partition]) -> dict[str, str]:
     }
 
 
-def _catalog(leaf: LeafContext, merged: list[Partition]) -> tuple[CatalogRow, ...]:
-    """Return every picture that a still listed offer of the window delivered, found by the index or not."""
+def _catalog(leaf: LeafContext, merged: list[Partition], groups: Set[str]) -> tuple[CatalogRow, ...]:
+    """Return every picture that an offer of these groups delivered, as long as the offer was not taken off the shelf.
+
+    All days that were ever planned count, not only the window: a product that the window forgot is a miss.
+    """
     held: dict[str, int] = {}
-    days: set[Date] = {leaf.key.date}
     for part in merged:
-        rows = leaf.lake.read_table(f"{part.folder}/items.parquet", ["picture", "id", "first_day"])
+        rows = leaf.lake.read_table(f"{part.folder}/items.parquet", ["picture", "id"])
         held |= dict(zip(rows["picture"].to_pylist(), rows["id"].to_pylist(), strict=True))
-        days |= set(pc.unique(rows["first_day"]).to_pylist())
+    wanted = pa.array(sorted(groups), pa.string())
     survivors: dict[str, str] = {}
-    offers: dict[tuple[str, str, str], tuple[str, str, bool]] = {}
+    pictures: dict[str, tuple[str, str, tuple[str, str]]] = {}
     listed: dict[tuple[str, str], bool] = {}
-    for day in sorted(_days_between(leaf, min(days))):
+    days = leaf.partitions.days_before("download", leaf.key.date, count=_CATALOG_DAYS)
+    for day in [*reversed(days), leaf.key.date]:
         for part in leaf.partitions.of_task("dedup", day):
             handed = leaf.lake.read_table(f"{part.folder}/handover.parquet", ["picture", "survivor"])
             survivors |= dict(zip(handed["picture"].to_pylist(), handed["survivor"].to_pylist(), strict=True))
         today: dict[tuple[str, str], bool] = {}
         for part in leaf.partitions.of_task("download", day):
-            columns = ["merchant", "sku", "item", "picture", "group", "listed"]
-            table: pa.Table = leaf.lake.read_table(f"{part.folder}/items.parquet", columns)
-            for row in table.to_pylist():
+            table = leaf.lake.read_table(f"{part.folder}/items.parquet", _OFFER_COLUMNS)
+            for row in table.filter(pc.is_in(table["group"], value_set=wanted)).to_pylist():
                 offer = (row["merchant"], row["sku"])
                 today[offer] = today.get(offer, False) or row["listed"]
-                offers[(*offer, row["item"])] = (row["group"], row["picture"], row["listed"])
+                pictures[row["item"]] = (row["group"], row["picture"], offer)
         listed |= today
     return tuple(
         CatalogRow(group, picture, held.get(survivors.get(picture, picture)))
-        for (merchant, sku, _), (group, picture, _) in sorted(offers.items())
-        if listed[(merchant, sku)]
+        for _, (group, picture, offer) in sorted(pictures.items())
+        if listed[offer]
     )
-
-
-def _days_between(leaf: LeafContext, first: Date) -> list[Date]:
-    days = leaf.partitions.days_before("download", leaf.key.date, count=1000)
-    return [day for day in days if day >= first] + [leaf.key.date]

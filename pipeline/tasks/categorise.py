@@ -23,6 +23,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fallback: str = "other"
+    """Category of items whose own is not among the day's; name the same one for collect."""
 
 
 def category_name(text: str, fallback: str) -> str:

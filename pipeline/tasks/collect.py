@@ -10,12 +10,14 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.package_size import DEFAULT_PACKAGE, MAX_PACKAGE, package_size
-from pipeline.planner import Split
+from pipeline.planner import Split, read_split
 from pipeline.sources import STRATEGIES, read_source
 from pipeline.tasks.categorise import category_name
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import write_drops
 from reporting.errors import DataError
+
+_DAYS_LOOKED_BACK = 30  # as far as dedup looks for the live window it continues
 
 
 class Settings(BaseModel):
@@ -26,10 +28,13 @@ class Settings(BaseModel):
     package_items: int | None = Field(default=None, ge=1, le=MAX_PACKAGE)
     """Items in a package; None: as many as the slowest task does in `package_seconds`, from the measured rate."""
     package_seconds: float = Field(default=900.0, gt=0, le=3600)
+    """How long the slowest task should work on one package."""
     first_package_items: int = Field(default=DEFAULT_PACKAGE, ge=1, le=MAX_PACKAGE)
     """Items in a package as long as nothing was measured."""
     max_categories: int = Field(default=300, ge=1)
+    """At most so many categories a day, the most frequent ones; items of the others go to `fallback`."""
     fallback: str = "other"
+    """Category of items without one; name the same one for categorise."""
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:
@@ -66,10 +71,27 @@ def run(leaf: LeafContext, settings: Settings) -> None:
 
 
 def _categories(leaf: LeafContext, rows: pa.Table, settings: Settings) -> tuple[str, ...]:
-    """Return the declared categories, or the source's most frequent ones, and always the fallback."""
+    """Return the declared categories; else those of the day before, the source's most frequent ones and the fallback.
+
+    What an earlier day brought lives on in the window, so its category is merged and released also on a day
+    without arrivals in it.
+    """
     if leaf.topology.categories:
         return tuple(dict.fromkeys((*leaf.topology.categories, settings.fallback)))
     counts = Counter(category_name(text, settings.fallback) for text in rows["category"].to_pylist())
-    counts.pop(settings.fallback, None)
-    frequent = sorted(counts, key=lambda name: (-counts[name], name))[: settings.max_categories - 1]
-    return (*sorted(frequent), settings.fallback)
+    carried = set(_categories_before(leaf)) - {settings.fallback}
+    for name in (*carried, settings.fallback):
+        counts.pop(name, None)
+    room = max(0, settings.max_categories - 1 - len(carried))
+    frequent = sorted(counts, key=lambda name: (-counts[name], name))[:room]
+    return (*sorted(carried.union(frequent)), settings.fallback)
+
+
+def _categories_before(leaf: LeafContext) -> tuple[str, ...]:
+    """Return the categories of the nearest earlier day that was divided, () when there is none."""
+    for day in leaf.partitions.days_before(leaf.key.task, leaf.key.date, count=_DAYS_LOOKED_BACK):
+        for part in leaf.partitions.of_task(leaf.key.task, day):
+            split = read_split(leaf.store.split_text(part.planid, day))
+            if split is not None:
+                return split.categories
+    return ()

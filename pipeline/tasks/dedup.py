@@ -25,6 +25,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_distance: int = Field(default=DEFAULT_DISTANCE, ge=0, le=MAX_DISTANCE)
+    """Bits of the 64-bit dHash in which near duplicates may differ."""
     window_days: int = Field(default=60, ge=1)
     """An item lives for so many days, counted from when it was last seen, that day included."""
 

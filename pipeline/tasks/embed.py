@@ -27,9 +27,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = DEFAULT_EMBEDDER
+    """The default model: a folder under pipeline/models/weights."""
     models: dict[str, str] = Field(default_factory=dict)
     """Category to model, where it is not the default one."""
     batch_size: int = Field(default=16, ge=1, le=1024)
+    """Pictures that go through the model at a time."""
     decode: DecodeLimits = Field(default_factory=DecodeLimits)
 
 

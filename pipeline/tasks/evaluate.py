@@ -24,14 +24,16 @@ class Settings(BaseModel):
     route: Literal["all", "labelled"] = "all"
     """Search every category, as `funnelgate search` does, or only the labelled one."""
     ks: tuple[int, ...] = (1, 5, 10)
+    """The k of hit@k and recall@k."""
     floors: tuple[dict[str, Any], ...] = ()
+    """What a release must reach; none: everything passes."""
     probes: int = Field(default=200, ge=1)
     """Pictures of the self-probe, where there is no labelled set."""
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:
     """Ask every query, book the unanswered ones as dropped, and keep the verdict with the evidence."""
-    candidate = candidate_of(leaf, with_catalog=settings.queries is not None)
+    candidate = candidate_of(leaf)
     judgement = leaf.services.judge(candidate, settings)
     leaf.books.take(judgement.queries)
     drops: list[Drop] = [(query, "unanswered", "no result") for query in judgement.unanswered]

@@ -18,6 +18,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     window_days: int = Field(default=60, ge=1)
+    """Days whose items will be in the merged index: lists are made for so many vectors."""
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:

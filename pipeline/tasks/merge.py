@@ -25,7 +25,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     nprobe: int = Field(default=16, ge=1)
+    """Lists that a search looks into."""
     window_days: int = Field(default=60, ge=1)
+    """Days that are merged, the day itself included."""
 
 
 _FROM_LIVE = ("group", "title", "first_day", "last_seen", "offers", "pack", "offset", "bytes")

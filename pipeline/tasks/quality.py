@@ -35,7 +35,11 @@ def run(leaf: LeafContext, settings: Settings) -> None:
             continue
         verdict = judge(measures, settings.limits)
         if verdict is not None:
-            drops.append((item, verdict, str(measures)))
+            detail = (
+                f"short side {measures.short_side} px, aspect {measures.aspect:.2f}, "
+                f"contrast {measures.contrast:.1f}, sharpness {measures.sharpness:.1f}"
+            )
+            drops.append((item, verdict, detail))
     write_drops(leaf, drops)
     kept = keep_rows(rows, drops)
     leaf.write("items", kept)

@@ -26,7 +26,7 @@ class Settings(BaseModel):
 
 def run(leaf: LeafContext, _settings: Settings) -> None:
     """Publish one generation of all categories; an older day's plan never replaces a newer day's release."""
-    candidate = candidate_of(leaf, with_catalog=False)
+    candidate = candidate_of(leaf)
     leaf.books.take(sorted(candidate.entries))
     verdict = _verdict(leaf, candidate)
     root = Path(leaf.lake.full(""))

@@ -23,7 +23,7 @@ class PutOutcome(StrEnum):
 
     STORED = "stored"
     REPEAT = "repeat"
-    """Equal version, equal content: nothing to do."""
+    """This version arrived before, with equal content: nothing to do."""
     OLDER = "older"
     """A greater version is already there; this one is kept as an event only."""
 
@@ -74,7 +74,7 @@ class UnitOfWork(Protocol):
         """Store a record with its event and outbox row; the greater version stays.
 
         Raises:
-            VersionConflict: the stored record has the same version and other content.
+            VersionConflict: the stored record, or an event of it, has the same version and other content.
         """
 
     def put_plan(self, plan: Plan) -> None:

@@ -45,6 +45,10 @@ class MemoryStore:
         """See `UnitOfWork.put_record`."""
         stored = self._records.get(record.key)
         outcome = decide_put(None if stored is None else (stored.version, stored.content_hash()), record)
+        if outcome is PutOutcome.OLDER:
+            known = next((event for event in self.history(record.key) if event.version == record.version), None)
+            if known is not None:
+                outcome = decide_put((known.version, known.content_hash()), record)
         if outcome is not PutOutcome.REPEAT:
             self._events.append(record)
         if outcome is PutOutcome.STORED:

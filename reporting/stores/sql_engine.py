@@ -7,6 +7,7 @@ SQLite: writers say BEGIN IMMEDIATE, so two of them queue instead of failing hal
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,12 @@ def _sqlite_engine(url: URL) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{folder}: the store's folder cannot be made: {error}") from error
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
+    engine = create_engine(
+        url,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        # Every transaction here is ended by its own block; a rollback on each return would only cost time.
+        pool_reset_on_return=None,
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -63,7 +69,7 @@ def _sqlite_engine(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def _on_begin(connection: Any) -> None:
         if not connection.get_execution_options().get(READING):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.connection.driver_connection.execute("BEGIN IMMEDIATE")
 
     return engine
 
@@ -80,8 +86,8 @@ def store_errors(where: str) -> Iterator[None]:
     """Turn database errors into StoreError with fact, place and remedy."""
     try:
         yield
-    except DBAPIError as error:
-        cause = str(error.orig)
+    except (DBAPIError, sqlite3.Error) as error:  # the second from BEGIN, which goes to the driver itself
+        cause = str(error.orig if isinstance(error, DBAPIError) else error)
         remedy = "check that the database is there, writable and has free disk; nothing of this step was kept"
         raise StoreError(f"{where}: {redact(cause)}; {remedy}") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reporting import tables as t
@@ -15,6 +15,7 @@ from reporting.key import RunKey
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
 from reporting.stores.base import PutOutcome, decide_put
+from reporting.stores.sql_hot import HotStatement
 from reporting.verdict import Verdict
 
 _KEY = (t.record.c.planid, t.record.c.task, t.record.c.date, t.record.c.category, t.record.c.subinstance)
@@ -25,11 +26,15 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def upsert(dialect: str, table: Any, keys: Sequence[str]) -> Any:
-    """Return an INSERT that overwrites the row with the same keys."""
+def upsert(dialect: str, table: Any, keys: Sequence[str], rises: str | None = None) -> Any:
+    """Return an INSERT that overwrites the row with the same keys, with `rises` only where that column grows."""
     insert = _insert(dialect, table)
     rest = [column.name for column in table.columns if column.name not in keys]
-    return insert.on_conflict_do_update(index_elements=list(keys), set_={name: insert.excluded[name] for name in rest})
+    return insert.on_conflict_do_update(
+        index_elements=list(keys),
+        set_={name: insert.excluded[name] for name in rest},
+        where=None if rises is None else table.c[rises] < insert.excluded[rises],
+    )
 
 
 def insert_new(dialect: str, table: Any) -> Any:
@@ -42,20 +47,32 @@ def _insert(dialect: str, table: Any) -> Any:
 
 
 class Statements:
-    """The hot statements, built once a store: SQLAlchemy then finds them compiled."""
+    """The statements of a store, built once; those of the hot path compiled once too."""
 
-    def __init__(self, dialect: str):
-        self.dialect = dialect
-        self.find_record = select(t.record.c.version, t.record.c.content_hash).where(
-            *(column == bindparam(f"k_{column.name}") for column in _KEY)
+    def __init__(self, engine: Engine):
+        dialect = engine.dialect.name
+        self.find_record = HotStatement(
+            select(t.record.c.version, t.record.c.content_hash).where(
+                *(column == bindparam(column.name) for column in _KEY)
+            ),
+            engine.dialect,
         )
-        self.put_record = upsert(dialect, t.record, [column.name for column in _KEY])
-        self.add_event = insert_new(dialect, t.event)
-        self.add_outbox = t.outbox.insert().inline()
+        self.find_event = HotStatement(
+            select(t.event.c.body).where(t.event.c.event_id == bindparam("event_id")), engine.dialect
+        )
+        newer = upsert(dialect, t.record, [column.name for column in _KEY], rises="version")
+        self.put_record = HotStatement(_bound(newer, t.record), engine.dialect)
+        self.add_event = HotStatement(_bound(insert_new(dialect, t.event), t.event), engine.dialect)
+        self.add_outbox = HotStatement(_bound(t.outbox.insert().inline(), t.outbox), engine.dialect)
         self.put_plan = upsert(dialect, t.plan, ["planid"])
         self.put_day = insert_new(dialect, t.plan_day)
         self.expect = insert_new(dialect, t.expected_leaf)
         self.put_verdict = upsert(dialect, t.verdict, ["verdict_id"])
+
+
+def _bound(statement: Any, table: Any) -> Any:
+    """Give an INSERT one parameter for each column but a serial key."""
+    return statement.values({column.name: bindparam(column.name) for column in table.columns if column.name != "seq"})
 
 
 class SqlUnitOfWork:
@@ -67,49 +84,41 @@ class SqlUnitOfWork:
 
     def put_record(self, record: TaskRecord) -> PutOutcome:
         """See `UnitOfWork.put_record`."""
-        key = _key_values(record.key)
-        stored = self.connection.execute(
-            self._sql.find_record, {f"k_{name}": value for name, value in key.items()}
-        ).first()
-        outcome = decide_put(None if stored is None else (stored[0], stored[1]), record)
-        if outcome is PutOutcome.REPEAT:
-            return outcome
         body = record.model_dump_json()
         at = iso(record.reported_at)
-        if outcome is PutOutcome.STORED:
-            self.connection.execute(
-                self._sql.put_record,
-                {
-                    **key,
-                    "state": record.state.value,
-                    "attempt": record.attempt,
-                    "version": record.version,
-                    "input": record.input,
-                    "output": record.output,
-                    "produced": record.produced,
-                    "dropped_total": record.dropped_total,
-                    "failed_total": record.failed_total,
-                    "content_hash": record.content_hash(),
-                    "reported_at": at,
-                    "body": body,
-                },
-            )
-        self.add_event("record", record.key, record.version, at, body)
-        self.ship("record", record.key.document_id(), record.version, body, at)
+        # One statement decides and writes, so that no other transaction comes in between: it writes nothing where
+        # a version not below ours is stored, and only then must be looked at what that is.
+        written = self._sql.put_record.run(self.connection, _row(record, at, body)).rowcount
+        outcome = PutOutcome.STORED if written else self._decide(record)
+        if outcome is not PutOutcome.REPEAT:
+            self.add_event("record", record.key, record.version, at, body)
+            self.ship("record", record.key.document_id(), record.version, body, at)
+        return outcome
+
+    def _decide(self, record: TaskRecord) -> PutOutcome:
+        """Return REPEAT or OLDER for a record that was not written; an older version may itself be a repeat."""
+        stored = self._sql.find_record.run(self.connection, _key_values(record.key)).fetchone()
+        outcome = decide_put(None if stored is None else (stored[0], stored[1]), record)
+        if outcome is PutOutcome.OLDER:
+            event_id = _event_id("record", record.key, record.version)
+            found = self._sql.find_event.run(self.connection, {"event_id": event_id}).fetchone()
+            if found is not None:
+                event = TaskRecord.model_validate_json(found[0])
+                outcome = decide_put((event.version, event.content_hash()), record)
         return outcome
 
     def add_event(self, kind: str, key: RunKey, version: int, at: str, body: str) -> None:
         """Append a fact about an attempt; the same fact again is ignored."""
-        event_id = hashlib.sha256(f"{'|'.join(key.parts())}|{version}|{kind}".encode()).hexdigest()[:32]
-        self.connection.execute(
-            self._sql.add_event,
+        event_id = _event_id(kind, key, version)
+        self._sql.add_event.run(
+            self.connection,
             {**_key_values(key), "event_id": event_id, "kind": kind, "version": version, "at": at, "body": body},
         )
 
     def ship(self, topic: str, document_id: str, version: int, body: str, at: str) -> None:
         """Queue a document for the shipper; it leaves only after this transaction commits."""
-        self.connection.execute(
-            self._sql.add_outbox,
+        self._sql.add_outbox.run(
+            self.connection,
             {"topic": topic, "document_id": document_id, "version": version, "body": body, "created_at": at},
         )
 
@@ -166,4 +175,25 @@ def _key_values(key: RunKey) -> dict[str, Any]:
         "category": key.category,
         "subinstance": key.subinstance,
         "planid": key.planid,
+    }
+
+
+def _event_id(kind: str, key: RunKey, version: int) -> str:
+    return hashlib.sha256(f"{'|'.join(key.parts())}|{version}|{kind}".encode()).hexdigest()[:32]
+
+
+def _row(record: TaskRecord, at: str, body: str) -> dict[str, Any]:
+    return {
+        **_key_values(record.key),
+        "state": record.state.value,
+        "attempt": record.attempt,
+        "version": record.version,
+        "input": record.input,
+        "output": record.output,
+        "produced": record.produced,
+        "dropped_total": record.dropped_total,
+        "failed_total": record.failed_total,
+        "content_hash": record.content_hash(),
+        "reported_at": at,
+        "body": body,
     }

@@ -1,0 +1,9 @@
+"""The hub: the record is the interface of the whole product, so its model, its stores and its tables live here.
+
+key, record, digest, verdict   what is written           topology, plans, effective   what was asked, and what counts
+recorder, booking              how a task keeps books    stores/, tables, migrations/ where it is kept
+funnel, balance, ledger        what is read from it      settings, errors, logs, cli  what every folder shares
+
+Imports no other folder of ours (tests/architecture holds it): a team with a pipeline of its own uses this one alone.
+Recipe, a table: add it to `tables.py` and a revision to `migrations/versions`. Recipe, a store: see `stores/__init__`.
+"""
