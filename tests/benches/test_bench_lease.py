@@ -1,0 +1,148 @@
+"""Lease claim and done, with record, event and outbox row, against raw sqlite3 doing the same statements."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from datetime import date as Date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from sqlalchemy import event, insert, text
+
+from pipeline import instances
+from reporting import tables as t
+from reporting.booking import Booking
+from reporting.plans import Plan, PlanKind
+from reporting.stores import open_store
+from reporting.stores.sql import SqlStore
+from reporting.stores.sql_hot import HotStatement
+
+DAY = Date(2026, 11, 1)
+COUNT, TURN = 1000, 100
+_NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+def filled(path: Path, count: int) -> SqlStore:
+    """Return a store with `count` ready instances."""
+    store = open_store(f"sqlite:///{path}")
+    plan = Plan(planid="bench", kind=PlanKind.DAILY, dates=(DAY,), created_at=_NOW)
+    rows = [
+        {
+            "task": "embed",
+            "date": DAY,
+            "category": "all",
+            "subinstance": f"{n:06d}",
+            "planid": "bench",
+            "state": "ready",
+            "max_attempts": 5,
+        }
+        for n in range(count)
+    ]
+    with store.begin() as work:
+        work.put_plan(plan)
+        work.connection.execute(insert(t.instance), rows)
+    return store
+
+
+def claim_and_finish(store: SqlStore) -> None:
+    """One instance: claim it, book it, complete it."""
+    with store.begin() as work:
+        claimed = instances.claim(work, "bench-worker", 1_000_000.0, 60.0)
+    assert claimed is not None
+    books = Booking(claimed.key, started_at=_NOW, attempt=claimed.attempt)
+    books.take(["a", "b", "c"])
+    books.keep(["a", "b"])
+    books.drop("blurred", ["c"])
+    record = books.close(finished_at=_NOW)
+    with store.begin() as work:
+        work.put_record(record)
+        instances.complete(work, claimed, artifact="embed/x", inputs="[]", built_with="{}", now=1_000_001.0)
+
+
+@contextmanager
+def captured(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements that the store executes, with their parameters, and its commits."""
+    seen: list[tuple[str, Any]] = []
+    run = HotStatement.run
+
+    def on_hot(statement: HotStatement, connection: Any, values: Any) -> Any:
+        seen.append((statement.sql, statement.parameters(values)))
+        return run(statement, connection, values)
+
+    def on_begin(_c: Any) -> None:
+        seen.append(("BEGIN IMMEDIATE", ()))
+
+    def on_commit(_c: Any) -> None:
+        seen.append(("COMMIT", ()))
+
+    event.listen(store.engine, "begin", on_begin)
+    event.listen(store.engine, "commit", on_commit)
+    with monkeypatch.context() as patch:
+        patch.setattr(HotStatement, "run", on_hot)
+        yield seen
+    event.remove(store.engine, "begin", on_begin)
+    event.remove(store.engine, "commit", on_commit)
+
+
+class Raw:
+    """Plain sqlite3 that executes the captured statements on a copy of the same start."""
+
+    def __init__(self, path: Path, statements: list[tuple[str, Any]]):
+        filled(path, COUNT).close()
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._statements = statements
+
+    def run(self, start: int, end: int) -> None:
+        """Execute a part of the statements."""
+        for statement, parameters in self._statements[start:end]:
+            cursor = self._connection.execute(statement, parameters)
+            if cursor.description is not None:
+                cursor.fetchall()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+
+@pytest.mark.benchmark(group="lease")
+def test_lease_claim_and_done_against_raw_sqlite(
+    benchmark: BenchmarkFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The share of raw sqlite3's speed that claim+done keeps (aim .60), by CPU time, in turns of 100 instances."""
+    with filled(tmp_path / "capture.db", COUNT) as store, captured(store, monkeypatch) as statements:
+        for _ in range(COUNT):
+            claim_and_finish(store)
+    per_instance = len(statements) // COUNT
+    raw = Raw(tmp_path / "raw.db", statements)
+    spent = {"ours": 0.0, "raw": 0.0}
+
+    def in_turns(store: SqlStore) -> None:
+        for turn in range(COUNT // TURN):
+            started = time.process_time()
+            for _ in range(TURN):
+                claim_and_finish(store)
+            between = time.process_time()
+            raw.run(turn * TURN * per_instance, (turn + 1) * TURN * per_instance)
+            spent["ours"] += between - started
+            spent["raw"] += time.process_time() - between
+
+    with filled(tmp_path / "ours.db", COUNT) as store:
+        benchmark.pedantic(in_turns, args=(store,), rounds=1, iterations=1)
+        with store.read() as connection:
+            done = connection.execute(text("SELECT count(*) FROM instance WHERE state = 'done'")).scalar()
+    raw.close()
+    benchmark.extra_info |= {
+        "ours_cpu_ms": round(1000 * spent["ours"] / COUNT, 3),
+        "raw_cpu_ms": round(1000 * spent["raw"] / COUNT, 3),
+        "share_of_raw": round(spent["raw"] / spent["ours"], 3),
+        "statements": per_instance,
+    }
+    assert done == COUNT
