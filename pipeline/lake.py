@@ -82,9 +82,12 @@ class Lake:
             folder = folder.parent
 
     def write_table(self, path: str, table: pa.Table) -> None:
-        """Write a Parquet file."""
+        """Write a Parquet file; fixed-size lists (vectors) as they are, for floats neither repeat nor compress."""
+        vectors = {field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)}
+        plain = [field.name for field in table.schema if field.name not in vectors]
+        compression = dict.fromkeys(plain, "zstd") | {f"{name}.list.element": "none" for name in vectors}
         with self.create(path) as file:
-            pq.write_table(table, file, compression="zstd", row_group_size=64 * 1024)
+            pq.write_table(table, file, compression=compression, use_dictionary=plain, row_group_size=64 * 1024)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a file of bytes."""

@@ -14,9 +14,11 @@ from pipeline.partitions import Partitions
 from pipeline.planner import open_plan, read_split, root_task, seal
 from pipeline.tasks import task_settings
 from pipeline.version import code_version
+from reporting import tables as t
 from reporting.errors import DataError, UsageError
-from reporting.plans import Cover, Leaf, Plan, PlanKind, PlanState, Source, cover_of, effective_plan
+from reporting.plans import Cover, Effective, Leaf, Plan, PlanKind, PlanState, Source, cover_of, effective_plan
 from reporting.stores.sql import SqlStore
+from reporting.stores.sql_work import SqlUnitOfWork, upsert
 from reporting.topology import Topology
 
 
@@ -58,16 +60,17 @@ def _refuse_future(topology: Topology, request: PlanRequest) -> None:
         )
 
 
+def _existing_daily(store: SqlStore, day: Date) -> Plan | None:
+    plans = [plan for plan in store.plans(day, day) if plan.kind is PlanKind.DAILY]
+    return next((plan for plan in reversed(plans) if plan.state is not PlanState.ABANDONED), None)
+
+
 def _daily(store: SqlStore, topology: Topology, request: PlanRequest, day: Date) -> Plan:
-    existing = [
-        plan for plan in store.plans(day, day) if plan.kind is PlanKind.DAILY and plan.state is not PlanState.ABANDONED
-    ]
-    if not existing:
+    plan = _existing_daily(store, day)
+    if plan is None:
         return _make(store, topology, request, (day,))
-    plan = existing[-1]
-    if request.source is not None:
-        asked = _source(request.source, day)
-        was = plan.sources[day]
+    if request.source is not None and _path(request.source, day).exists():
+        asked, was = _source(request.source, day), plan.sources[day]
         if asked.sha256 != was.sha256:
             raise UsageError(
                 f"{day} has already been planned as {plan.planid} from {was.path} (sha256 {was.sha256[:12]}), "
@@ -79,55 +82,57 @@ def _daily(store: SqlStore, topology: Topology, request: PlanRequest, day: Date)
 def _make(store: SqlStore, topology: Topology, request: PlanRequest, dates: tuple[Date, ...]) -> Plan:
     cover = _cover(topology, request)
     root = root_task(topology)
-    whole = cover is None or any(part.task == root for part in cover)
     before = {day: effective_plan(store.plans(day, day), Leaf(root, day)) for day in dates}
-    sources = {}
-    for day in dates:
-        if request.source is not None:
-            sources[day] = _source(request.source, day)
-        elif (former := before[day]) is not None:
-            known = store.get_plan(former.planid)
-            assert known is not None
-            sources[day] = known.sources[day]
-        else:
-            raise UsageError(
-                f"{day} has no plan and no source; give --source MANIFEST (or run.source in funnelgate.yaml)"
-            )
-    frozen = topology.model_dump(mode="json", by_alias=True)
-    former_ids = sorted({found.planid for found in before.values() if found is not None})
+    sources = {day: _source_of(store, request, day, before[day]) for day in dates}
+    for task in topology.tasks:
+        task_settings(topology, task)  # a bad setting is refused before anything is stored
     with store.begin() as work:
+        _one_planner_at_a_time(work)
+        if request.kind is PlanKind.DAILY and (other := _existing_daily(store, dates[0])) is not None:
+            return other  # another run planned the day since we looked
         plan = Plan(
             planid=_planid(store, request.kind, dates),
             kind=request.kind,
             dates=dates,
             cover=cover,
             sources=sources,
-            config={"topology": frozen},
+            config={"topology": topology.model_dump(mode="json", by_alias=True)},
             config_hash=hashlib.sha256(topology.model_dump_json().encode()).hexdigest()[:16],
             code_version=code_version(),
-            supersedes=",".join(former_ids) or None,
+            supersedes=",".join(sorted({found.planid for found in before.values() if found is not None})) or None,
             promote_when_complete=request.promote,
             reason=request.reason,
             created_at=datetime.now(UTC),
         )
-        for task in topology.tasks:
-            task_settings(topology, task)  # a bad setting is refused before anything is stored
         open_plan(work, topology, plan)
-        if not whole:
+        if cover is not None and all(part.task != root for part in cover):
             _seal_like_before(store, work, topology, plan)
     return plan
 
 
-def _seal_like_before(store: SqlStore, work: object, topology: Topology, plan: Plan) -> None:
-    """Divide a repair's days as they were divided before: it reads the packages of the effective plan."""
-    from reporting.stores.sql_work import SqlUnitOfWork
+def _one_planner_at_a_time(work: SqlUnitOfWork) -> None:
+    """Let a second planner wait here until this transaction ends (SQLite's BEGIN IMMEDIATE already does)."""
+    row = {"name": "planning", "owner": "-", "until": 0.0}
+    work.connection.execute(upsert(work.connection.dialect.name, t.lease, ["name"]), row)
 
-    assert isinstance(work, SqlUnitOfWork)
+
+def _source_of(store: SqlStore, request: PlanRequest, day: Date, before: Effective | None) -> Source:
+    """Return the manifest asked for, or that of the plan which counts so far."""
+    if request.source is not None:
+        return _source(request.source, day)
+    if before is None:
+        raise UsageError(f"{day} has no plan and no source; give --source MANIFEST (or run.source in funnelgate.yaml)")
+    known = store.get_plan(before.planid)
+    assert known is not None, f"plan {before.planid} counts but is not stored"
+    return known.sources[day]
+
+
+def _seal_like_before(store: SqlStore, work: SqlUnitOfWork, topology: Topology, plan: Plan) -> None:
+    """Divide a repair's days as they were divided before: it reads the packages of the effective plan."""
     root = root_task(topology)
     for day in plan.dates:
         found = Partitions(store, topology, None).of_task(root, day)
-        text = store.split_text(found[0].planid, day) if found else None
-        split = read_split(text)
+        split = read_split(store.split_text(found[0].planid, day)) if found else None
         if split is None:
             raise UsageError(
                 f"{day}: nothing to repeat, {root!r} has not completed there; run the day first, or re-run it whole"
@@ -160,8 +165,12 @@ def _first_with(topology: Topology, request: PlanRequest) -> Sequence[str]:
     return [found]
 
 
+def _path(template: str, day: Date) -> Path:
+    return Path(template.replace("{date}", day.isoformat())).resolve()
+
+
 def _source(template: str, day: Date) -> Source:
-    path = Path(template.replace("{date}", day.isoformat())).resolve()
+    path = _path(template, day)
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

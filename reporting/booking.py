@@ -165,23 +165,7 @@ class Booking:
         """
         if error is not None and self._input.count == 0 and input_if_unread:
             self._input.add(input_if_unread)
-        booked = self._output.count + self._dropped.total() + self._failed.total()
-        missing = self._input.count - booked
-        if error is not None and missing:
-            if missing < 0:
-                self._output, self._produced = _Side(), _Side()
-                self._dropped.clear()
-                self._failed.clear()
-                missing = self._input.count
-            if missing:
-                self.fail(error, missing)
-            missing = 0
-        if missing:
-            raise RecordError(
-                f"{self.key}: {self._input.count} items were taken in but {booked} booked out "
-                f"(kept {self._output.count}, dropped {dict(self._dropped)}, failed {dict(self._failed)}); "
-                "book every item exactly once before the task ends"
-            )
+        self._settle(error)
         produced = self._produced if self._unit_changes else self._output
         return TaskRecord(
             key=self.key,
@@ -203,6 +187,26 @@ class Booking:
             finished_at=finished_at,
             reported_at=finished_at,
         )
+
+    def _settle(self, error: BaseException | None) -> None:
+        """Book as failed what an error left unbooked; without an error, refuse books that do not close."""
+        booked = self._output.count + self._dropped.total() + self._failed.total()
+        missing = self._input.count - booked
+        if error is not None and missing:
+            if missing < 0:
+                self._output, self._produced = _Side(), _Side()
+                self._dropped.clear()
+                self._failed.clear()
+                missing = self._input.count
+            if missing:
+                self.fail(error, missing)
+            missing = 0
+        if missing:
+            raise RecordError(
+                f"{self.key}: {self._input.count} items were taken in but {booked} booked out "
+                f"(kept {self._output.count}, dropped {dict(self._dropped)}, failed {dict(self._failed)}); "
+                "book every item exactly once before the task ends"
+            )
 
 
 def _count(items: Items) -> int:

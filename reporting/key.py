@@ -26,9 +26,11 @@ def _safe_name(value: str) -> str:
         raise ValueError(f"{value!r} must have 1 to 128 characters")
     if value[0] in ". " or value[-1] in ". ":
         raise ValueError(f"{value!r} must not begin or end with a dot or a blank")
-    bad = sorted(c for c in set(value) if c in _FORBIDDEN or unicodedata.category(c) in _CONTROL)
+    bad = _FORBIDDEN.intersection(value)
+    if not value.isprintable():
+        bad |= {character for character in value if unicodedata.category(character) in _CONTROL}
     if bad:
-        raise ValueError(f"{value!r} contains {' '.join(map(repr, bad))}, which a key part may not")
+        raise ValueError(f"{value!r} contains {' '.join(map(repr, sorted(bad)))}, which a key part may not")
     return value
 
 

@@ -209,7 +209,7 @@ def _tell(console: Console, shown: Shown, folder: Path, sheet: Path) -> None:
         f"funnelgate funnel --from {shown.days[0]} --to {shown.days[-1]}",
         "funnelgate items --task quality --reason blurred",
         "funnelgate plan list && funnelgate plan stale",
-        "funnelgate search arrivals/queries/1f34e.jpg --sheet apple.html",
+        "funnelgate search arrivals/queries/1f355.jpg --sheet pizza.html",
     ):
         console.print(f"  {command}", highlight=False)
     console.print(f"  and open {sheet} in a browser", highlight=False)

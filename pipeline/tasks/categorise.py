@@ -18,12 +18,9 @@ _NOT_IN_A_KEY = re.compile(r'[/\\|:*?"<>\x00-\x1f]+')
 
 
 class Settings(BaseModel):
-    """Where items without a known category go."""
+    """Nothing to set: the fallback is the one that `collect` sealed, the last of the day's categories."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fallback: str = "other"
-    """Category of items whose own is not among the day's; name the same one for collect."""
 
 
 def category_name(text: str, fallback: str) -> str:
@@ -37,12 +34,13 @@ def category_name(text: str, fallback: str) -> str:
     return fallback if not name or name == ALL else name
 
 
-def run(leaf: LeafContext, settings: Settings) -> None:
+def run(leaf: LeafContext, _settings: Settings) -> None:
     """Send every item of the package to its category; every category is booked, also with 0 items."""
     rows = leaf.read("listing", "items")
     known = leaf.day_split().categories
-    names = [category_name(text, settings.fallback) for text in rows["category"].to_pylist()]
-    chosen = pa.array([name if name in known else settings.fallback for name in names], pa.string())
+    fallback = known[-1]
+    names = [category_name(text, fallback) for text in rows["category"].to_pylist()]
+    chosen = pa.array([name if name in known else fallback for name in names], pa.string())
     placed = rows.append_column("placed", chosen)
     for category in known:
         mine = placed.filter(pc.equal(chosen, category))

@@ -77,7 +77,7 @@ def _categories(leaf: LeafContext, rows: pa.Table, settings: Settings) -> tuple[
     without arrivals in it.
     """
     if leaf.topology.categories:
-        return tuple(dict.fromkeys((*leaf.topology.categories, settings.fallback)))
+        return (*(name for name in leaf.topology.categories if name != settings.fallback), settings.fallback)
     counts = Counter(category_name(text, settings.fallback) for text in rows["category"].to_pylist())
     carried = set(_categories_before(leaf)) - {settings.fallback}
     for name in (*carried, settings.fallback):

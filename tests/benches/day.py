@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from datetime import date as Date
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from sqlalchemy import insert
 
 from pipeline import instances
 from pipeline.instances import Claim
@@ -19,9 +21,11 @@ from pipeline.plans import PlanRequest, find_or_make_plans
 from pipeline.project import default_topology
 from pipeline.settings import RunSettings
 from pipeline.worker import attempt_once
+from reporting import tables as t
 from reporting.plans import Plan, PlanKind
 from reporting.stores import open_store
 from reporting.stores.base import RecordQuery
+from reporting.stores.sql import SqlStore
 from reporting.topology import Topology
 from reporting.yaml_source import parse_yaml
 
@@ -41,6 +45,28 @@ def draw_jpegs(folder: Path, count: int, *, width: int = 464, height: int = 348,
         paths.append(folder / f"{number:05d}.jpg")
         picture.save(paths[-1], quality=88)
     return paths
+
+
+def filled(path: Path, count: int) -> SqlStore:
+    """Return a store with `count` ready instances."""
+    store = open_store(f"sqlite:///{path}")
+    plan = Plan(planid="bench", kind=PlanKind.DAILY, dates=(DAY,), created_at=datetime(2026, 11, 1, 12, tzinfo=UTC))
+    rows = [
+        {
+            "task": "embed",
+            "date": DAY,
+            "category": "all",
+            "subinstance": f"{n:06d}",
+            "planid": "bench",
+            "state": "ready",
+            "max_attempts": 5,
+        }
+        for n in range(count)
+    ]
+    with store.begin() as work:
+        work.put_plan(plan)
+        work.connection.execute(insert(t.instance), rows)
+    return store
 
 
 class _NoServices:

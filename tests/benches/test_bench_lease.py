@@ -7,47 +7,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, text
 
 from pipeline import instances
-from reporting import tables as t
 from reporting.booking import Booking
-from reporting.plans import Plan, PlanKind
-from reporting.stores import open_store
 from reporting.stores.sql import SqlStore
 from reporting.stores.sql_hot import HotStatement
+from tests.benches.day import filled
 
-DAY = Date(2026, 11, 1)
 COUNT, TURN = 1000, 100
 _NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
-
-
-def filled(path: Path, count: int) -> SqlStore:
-    """Return a store with `count` ready instances."""
-    store = open_store(f"sqlite:///{path}")
-    plan = Plan(planid="bench", kind=PlanKind.DAILY, dates=(DAY,), created_at=_NOW)
-    rows = [
-        {
-            "task": "embed",
-            "date": DAY,
-            "category": "all",
-            "subinstance": f"{n:06d}",
-            "planid": "bench",
-            "state": "ready",
-            "max_attempts": 5,
-        }
-        for n in range(count)
-    ]
-    with store.begin() as work:
-        work.put_plan(plan)
-        work.connection.execute(insert(t.instance), rows)
-    return store
 
 
 def claim_and_finish(store: SqlStore) -> None:

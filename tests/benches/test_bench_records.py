@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from pipeline.run_lock import RunLock
 from reporting.key import RunKey
 from reporting.recorder import Recorder
 from reporting.stores import open_store
+from tests.benches.day import DAY, filled
 
 sys.path.insert(0, str(Path(__file__).parent))
 from test_bench_lease import DAY, filled

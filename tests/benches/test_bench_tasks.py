@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +17,14 @@ from pipeline.images.decode import DecodeLimits, decode_rgb
 from pipeline.models.catalog import SHIPPED, open_embedder
 from pipeline.models.preprocess import preprocess
 from pipeline.models.session import OrtSession
+from tests.benches.day import Day, draw_jpegs
 
 sys.path.insert(0, str(Path(__file__).parent))
 from day import Day, draw_jpegs
 
 PICTURES = 400
 HASHED = 1600
-BATCH = 16
+BATCH = 8  # the embedder's own, and the fastest of 1 to 32 (DECISIONS.md, 10)
 
 
 def cpu(work: Callable[[], object]) -> float:

@@ -1,0 +1,53 @@
+# funnelgate's commands. `make` prints them; everything is installed into .venv when first needed.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/python -m pytest -q
+DEMO ?= demo-run
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-slow check bench docs format clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(READY) ## make .venv (Python 3.11 or later) with funnelgate, its CPU index library and the tests' tools
+
+# --no-compile: 110 MB of byte code less on the disk, and a quicker install; what is used is compiled when imported.
+$(READY): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[cpu,postgres,dev]'
+	@touch $@
+
+demo: $(READY) ## run a week of real pictures and one re-run in demo-run/ (DEMO=folder for another one)
+	$(BIN)/funnelgate demo $(DEMO)
+	@echo "funnelgate itself is $(abspath $(BIN))/funnelgate"
+
+test: $(READY) ## the default suite
+	$(PYTEST) --ignore tests/benches
+
+test-slow: $(READY) ## the tests that take longer: whole pipelines, kills, the wheel, the README's session
+	$(PYTEST) --ignore tests/benches -m slow
+
+check: $(READY) ## style, types, import contract, and that the generated pages are up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
+	$(PYTEST) tests/architecture
+
+bench: $(READY) ## measure against bare loops over the same work, and print the table
+	$(PYTEST) tests/benches -m "slow or not slow" -o addopts="--import-mode=importlib --strict-markers" \
+	  -p no:cacheprovider -p no:randomly --benchmark-only -s
+
+docs: $(READY) ## write docs/cli.md and docs/settings.md anew from the code
+	$(BIN)/python docs/generate.py
+
+format: $(READY) ## bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove what can be made again: .venv, the demo, caches
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .hypothesis .benchmarks dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
