@@ -19,9 +19,6 @@ from pipeline.models.preprocess import preprocess
 from pipeline.models.session import OrtSession
 from tests.benches.day import Day, draw_jpegs
 
-sys.path.insert(0, str(Path(__file__).parent))
-from day import Day, draw_jpegs
-
 PICTURES = 400
 HASHED = 1600
 BATCH = 8  # the embedder's own, and the fastest of 1 to 32 (DECISIONS.md, 10)
