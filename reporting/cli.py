@@ -74,7 +74,9 @@ def balance(
     explain: Annotated[bool, typer.Option("--explain", help="List each place where the books do not close.")] = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Close the books: every item booked, one line "unexplained". Exit code 1 when it is not 0.
+    """Close the books: every item booked, one line "unexplained".
+
+    Exit code 1 when it is not 0, or when a complete plan owes a record.
 
     Without a day: all days.
 
@@ -100,7 +102,8 @@ def balance(
                 f"{one.date} {one.planid}: {one.where}: handed on {one.handed_on}, taken {one.taken}: {one.residual}",
                 err=as_json,
             )
-    return EXIT_FAILED if any(row.unexplained for row in found.rows) else EXIT_OK
+    broken = any(row.unexplained or (row.missing_leaves and not row.provisional) for row in found.rows)
+    return EXIT_FAILED if broken else EXIT_OK
 
 
 @records_app.command("list")

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# On a loaded machine examples are slow without being wrong: neither their time nor that of drawing them decides.
+settings.register_profile("funnelgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("funnelgate")
 
 REPOSITORY = Path(__file__).parent.parent
 
