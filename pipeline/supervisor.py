@@ -19,6 +19,7 @@ from reporting.stores.sql import SqlStore
 _log = logger("supervisor")
 _GRACE_SECONDS = 20.0
 _BACKOFF_CAP_SECONDS = 30.0
+_LIVED_LONG_SECONDS = 60.0
 
 
 @dataclass
@@ -28,6 +29,7 @@ class _Slot:
     name: str = ""
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
+    """In a row: a worker that lived long enough before it died begins anew."""
     start_at: float = field(default_factory=time.monotonic)
 
 
@@ -101,7 +103,7 @@ class Supervisor:
         assert slot.process is not None
         code = slot.process.returncode
         slot.process = None
-        slot.deaths += 1
+        slot.deaths = 1 if time.monotonic() - slot.start_at > _LIVED_LONG_SECONDS else slot.deaths + 1
         wait = min(_BACKOFF_CAP_SECONDS, 0.1 * 2 ** min(slot.deaths, 10))
         slot.start_at = time.monotonic() + wait
         held = self._take_back(slot)

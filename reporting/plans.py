@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reporting.key import ALL, Name
 from reporting.record import UtcTime
-from reporting.topology import Topology
+from reporting.topology import Edge, Topology
 
 
 class PlanKind(StrEnum):
@@ -161,7 +161,8 @@ def cover_of(
     """Return what a repair covers: the chosen leaves and everything downstream of them.
 
     A restriction survives an edge only in the dimensions both ends split by: one repaired package
-    touches one leaf of `hash`, but the whole day of a task that joins all packages.
+    touches one leaf of `hash`, but the whole day of a task that joins all packages. Where a task is reached on
+    several ways, it covers all categories and all packages of any of them (their bounding box).
 
     Raises:
         ConfigError: a task is unknown, with the nearest name.
@@ -176,7 +177,7 @@ def cover_of(
         )
     for name in topology.order:
         parts = [
-            _through(covers[edge.source], topology.common_grain(edge), name)
+            _through(covers[edge.source], _kept(topology, edge), name)
             for edge in topology.upstream(name)
             if edge.source in covers
         ]
@@ -189,6 +190,14 @@ def cover_of(
                 subinstances=_union(part.subinstances for part in parts),
             )
     return tuple(covers[name] for name in topology.order if name in covers)
+
+
+def _kept(topology: Topology, edge: Edge) -> tuple[str, ...]:
+    """Return the dimensions in which a restriction survives an edge.
+
+    A fan-out runs once for all values of a dimension that only its records split by: it cannot redo one of them.
+    """
+    return tuple(dim for dim in topology.common_grain(edge) if dim in topology.task(edge.target).work_grain)
 
 
 def _through(cover: Cover, grain: tuple[str, ...], task: str) -> Cover:

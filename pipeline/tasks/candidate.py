@@ -122,7 +122,8 @@ def _catalog(leaf: LeafContext, merged: list[Partition], groups: Set[str]) -> tu
                 pictures[row["item"]] = (row["group"], row["picture"], offer)
         listed |= today
     return tuple(
-        CatalogRow(group, picture, held.get(survivors.get(picture, picture)))
+        # By itself first: a picture that once gave way to another may since have come back alone.
+        CatalogRow(group, picture, held.get(picture, held.get(survivors.get(picture, picture))))
         for _, (group, picture, offer) in sorted(pictures.items())
         if listed[offer]
     )

@@ -16,6 +16,7 @@ OFFER = pa.struct(
         ("sku", pa.string()),
         ("merchant", pa.string()),
         ("title", pa.string()),
+        ("group", pa.string()),
         ("item", pa.string()),
         ("seen", pa.date32()),
     ]
@@ -80,7 +81,7 @@ def _entry(row: dict[str, Any], day: Date) -> dict[str, Any]:
 
 
 def _offer(row: dict[str, Any], day: Date) -> dict[str, Any]:
-    return {"sku": row["sku"], "merchant": row["merchant"], "title": row["title"], "item": row["item"], "seen": day}
+    return {**{name: row[name] for name in ("sku", "merchant", "title", "group", "item")}, "seen": day}
 
 
 def _hand_over(entry: dict[str, Any], row: dict[str, Any], day: Date) -> None:
@@ -92,7 +93,11 @@ def _hand_over(entry: dict[str, Any], row: dict[str, Any], day: Date) -> None:
 
 
 def _take_away(entries: dict[str, dict[str, Any]], delisted: set[tuple[str, str]]) -> None:
+    """Remove offers that went off the shelf; where the first one went, the next speaks for the picture."""
     if not delisted:
         return
     for entry in entries.values():
-        entry["offers"] = [offer for offer in entry["offers"] if (offer["merchant"], offer["sku"]) not in delisted]
+        left = [offer for offer in entry["offers"] if (offer["merchant"], offer["sku"]) not in delisted]
+        if left and len(left) < len(entry["offers"]) and entry["group"] not in {offer["group"] for offer in left}:
+            entry |= {name: left[0][name] for name in ("item", "group", "title")}
+        entry["offers"] = left

@@ -24,8 +24,19 @@ def leaves_of(topology, task):
     return [Leaf(task, DAY, category, sub) for category, sub in itertools.product(*choices)]
 
 
+def boxed(topology, leaves):
+    """Fill up each task's leaves to the smallest box that holds them, whole in what its work does not split by."""
+    found = set()
+    for task in {leaf.task for leaf in leaves}:
+        mine = [leaf for leaf in leaves if leaf.task == task]
+        work = topology.task(task).work_grain
+        sides = {dim: {getattr(leaf, dim) for leaf in mine} for dim in work}
+        found |= {leaf for leaf in leaves_of(topology, task) if all(getattr(leaf, dim) in sides[dim] for dim in work)}
+    return found
+
+
 def touched(topology, tasks, chosen):
-    """Oracle: walk from leaf to leaf; two leaves of an edge touch when they agree where both tasks split."""
+    """Oracle: walk from leaf to leaf until nothing is added; two touch when they agree where both ends split."""
     found = {
         leaf
         for task in tasks
@@ -35,17 +46,19 @@ def touched(topology, tasks, chosen):
             for dim, values in chosen.items()
         )
     }
-    waiting = list(found)
-    while waiting:
-        here = waiting.pop()
-        for edge in topology.edges:
-            if edge.source != here.task:
-                continue
-            both = set(topology.task(edge.source).grain) & set(topology.task(edge.target).grain)
-            for leaf in leaves_of(topology, edge.target):
-                if leaf not in found and all(getattr(leaf, dim) == getattr(here, dim) for dim in both):
-                    found.add(leaf)
-                    waiting.append(leaf)
+    before = None
+    while before != found:
+        before = boxed(topology, found)
+        found = set(before)
+        for here, edge in itertools.product(before, topology.edges):
+            if edge.source == here.task:
+                both = set(topology.task(edge.source).grain) & set(topology.task(edge.target).grain)
+                found |= {
+                    leaf
+                    for leaf in leaves_of(topology, edge.target)
+                    if all(getattr(leaf, dim) == getattr(here, dim) for dim in both)
+                }
+        found = boxed(topology, found)
     return found
 
 
