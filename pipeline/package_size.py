@@ -26,11 +26,14 @@ def package_size(store: SqlStore, day: Date, seconds: float, unmeasured: int) ->
     """
     query = RecordQuery(date_from=day - timedelta(days=_DAYS_MEASURED), date_to=day - timedelta(days=1))
     items: dict[str, int] = defaultdict(int)
-    worked: dict[str, float] = defaultdict(float)
+    attempts: dict[str, dict[tuple[object, ...], float]] = defaultdict(dict)
     for record in store.records(query):
         if record.key.subinstance != ALL and record.state is State.SUCCEEDED:
             items[record.key.task] += record.input
-            worked[record.key.task] += record.seconds
+            # A fan-out books one record a category, all of them with the time of its one attempt.
+            attempt = (record.key.date, record.key.subinstance, record.key.planid, record.started_at)
+            attempts[record.key.task][attempt] = record.seconds
+    worked = {task: sum(seconds.values()) for task, seconds in attempts.items()}
     rates = [items[task] / worked[task] for task in worked if worked[task] >= _MIN_SECONDS and items[task]]
     if not rates:
         return unmeasured
