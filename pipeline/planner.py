@@ -90,10 +90,10 @@ def seal(work: SqlUnitOfWork, topology: Topology, plan: Plan, day: Date, split: 
     for task in topology.order:
         leaves += [leaf for leaf in work_leaves(topology, task, day, split) if plan.covers(leaf)]
         expected += [leaf for leaf in booked_leaves(topology, task, day, split) if plan.covers(leaf)]
-    known = _existing(work, plan, day)
-    known |= _insert_instances(work, plan, [leaf for leaf in leaves if leaf not in known])
+    opened = _existing(work, plan, day)
+    known = opened | _insert_instances(work, plan, [leaf for leaf in leaves if leaf not in opened])
     work.expect(plan.planid, expected)
-    already = _dependencies_of(work, known.values())
+    already = _dependencies_of(work, opened.values())
     _depend(work, [pair for pair in _edges(topology, known) if pair not in already])
     _depend(work, list(_across_days(work, topology, plan, day, known)))
     work.connection.execute(
@@ -120,17 +120,10 @@ def _edges(topology: Topology, ids: dict[Leaf, int]) -> Iterable[tuple[int, int]
 
 
 def _dependencies_of(work: SqlUnitOfWork, ids: Iterable[int]) -> set[tuple[int, int]]:
-    """Return the pairs stored when the plan was opened (they lead to instances that need no split)."""
+    """Return the stored pairs that lead to some instances: those made when the plan was opened, a handful."""
     c = t.dependency.c
-    known = set(ids)
-    rows = (
-        work.connection.execute(
-            select(c.upstream_id, c.downstream_id).join(t.instance, _c.id == c.downstream_id).where(_c.category == ALL)
-        ).all()
-        if known
-        else []
-    )
-    return {(row[0], row[1]) for row in rows if row[1] in known}
+    rows = work.connection.execute(select(c.upstream_id, c.downstream_id).where(c.downstream_id.in_(list(ids)))).all()
+    return {(row[0], row[1]) for row in rows}
 
 
 def _insert_instances(work: SqlUnitOfWork, plan: Plan, leaves: Sequence[Leaf]) -> dict[Leaf, int]:

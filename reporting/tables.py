@@ -175,6 +175,7 @@ dependency = Table(
     Column("upstream_id", ForeignKey("instance.id"), nullable=False),
     Column("downstream_id", ForeignKey("instance.id"), nullable=False),
     PrimaryKeyConstraint("upstream_id", "downstream_id"),
+    Index(None, "downstream_id"),
 )
 
 attempt = Table(

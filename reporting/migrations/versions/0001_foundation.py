@@ -184,6 +184,9 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['upstream_id'], ['instance.id'], name=op.f('fk_dependency_upstream_id')),
     sa.PrimaryKeyConstraint('upstream_id', 'downstream_id', name=op.f('pk_dependency'))
     )
+    with op.batch_alter_table('dependency', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_dependency_downstream_id'), ['downstream_id'], unique=False)
+
     op.create_table('plan_day',
     sa.Column('planid', sa.String(length=128), nullable=False),
     sa.Column('date', sa.Date(), nullable=False),
@@ -204,6 +207,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_plan_day_date'))
 
     op.drop_table('plan_day')
+    with op.batch_alter_table('dependency', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_dependency_downstream_id'))
+
     op.drop_table('dependency')
     op.drop_table('attempt')
     with op.batch_alter_table('verdict', schema=None) as batch_op:
