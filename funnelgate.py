@@ -1,6 +1,6 @@
 """The composition root: settings, the command line, and what one folder hands to another.
 
-The only file that imports all five folders; each command imports its heavy libraries when it runs.
+The only file that may import all five folders; each command imports its heavy libraries when it runs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 
-import checks
-import dashboards
-import evaluation
 import pipeline.cli
 import reporting.cli
 from pipeline.settings import LakeSettings, RunSettings
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
     from pipeline.serve.generation import Generation
     from reporting.stores.sql import SqlStore
     from reporting.topology import Topology
-
-FOLDERS = (reporting, pipeline, checks, evaluation, dashboards)
 
 
 class Settings(BaseModel):

@@ -19,8 +19,6 @@ from evaluation.catalog import Catalog
 from evaluation.searcher import Hit
 from reporting.errors import DataError
 
-# Distances this near, relative to the larger, are a tie (big-ann-benchmarks' rule).
-TIE_TOLERANCE = 1e-6
 _NOBODY: frozenset[str] = frozenset()
 
 

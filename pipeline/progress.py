@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,27 +26,16 @@ def run_with_progress(
     options = ["--planids", ",".join(plan.planid for plan in plans)]
     options += ["--tasks", ",".join(tasks)] if tasks else []
     count = workers if workers is not None else place.settings.workers
+    run = functools.partial(
+        run_plans, place.store, plans, worker_command=place.worker_command(*options), workers=count, tasks=tasks
+    )
     if not sys.stderr.isatty():
-        return run_plans(
-            place.store,
-            plans,
-            worker_command=place.worker_command(*options),
-            workers=count,
-            tasks=tasks,
-            on_progress=_Lines(),
-        )
+        return run(on_progress=_Lines())
     from rich.console import Console
     from rich.live import Live
 
     with Live(console=Console(stderr=True), transient=True, refresh_per_second=4) as live:
-        return run_plans(
-            place.store,
-            plans,
-            worker_command=place.worker_command(*options),
-            workers=count,
-            tasks=tasks,
-            on_progress=lambda progress: live.update(_table(place.topology.order, progress)),
-        )
+        return run(on_progress=lambda progress: live.update(_table(place.topology.order, progress)))
 
 
 def _table(order: Sequence[str], progress: list[Progress]) -> Table:

@@ -53,12 +53,6 @@ class GateRefused(FunnelgateError):
     exit_code = EXIT_FAILED
 
 
-class PlanFailed(FunnelgateError):
-    """A plan ended with failed instances (exit 1)."""
-
-    exit_code = EXIT_FAILED
-
-
 class Inconclusive(FunnelgateError):
     """There was not enough evidence to say yes or no (exit 3)."""
 

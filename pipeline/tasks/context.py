@@ -158,8 +158,10 @@ class LeafContext:
         if error is not None and not self._books:
             for leaf in self._owed():
                 self.books_of(leaf.category)
+        # Taken out, because an attempt whose commit fails closes its books a second time, as failed.
+        read, self._consumed = self._consumed, []
         for category, books in self._books.items():
-            for consumed in self._consumed:
+            for consumed in read:
                 # One leaf of a fan-out took only its own share of what was read.
                 share = consumed if category == self.key.category else _share(consumed, books.input_count)
                 books.consume(share)

@@ -14,7 +14,6 @@ CODES = {
     "UsageError": 2,
     "RecordError": 2,
     "GateRefused": 1,
-    "PlanFailed": 1,
     "Inconclusive": 3,
     "StoreError": 4,
     "VersionConflict": 4,
