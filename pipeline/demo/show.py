@@ -202,9 +202,8 @@ def _tell(console: Console, shown: Shown, folder: Path, sheet: Path) -> None:
         for line in shown.wrong:
             console.print(line, highlight=False)
     else:
-        console.print(
-            f"every count of {checked} {'day' if checked == 1 else 'days'} equals the injected truth (arrivals/truth.json)"
-        )
+        days = f"{checked} day" if checked == 1 else f"{checked} days"
+        console.print(f"every count of {days} equals the injected truth (arrivals/truth.json)")
     console.print(f"\n{shown.seconds:.0f} s. Where to look next:")
     for command in (
         f"cd {folder}",
