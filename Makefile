@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 DEMO ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow check bench docs format clean
+.PHONY: help venv demo test test-slow check bench docs format elk-up elk-down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ docs: $(READY) ## write docs/cli.md and docs/settings.md anew from the code
 format: $(READY) ## bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+elk-up: ## start Elasticsearch, Kibana and Filebeat in Docker, and wait until they are healthy (docs/elk.md)
+	@bash elk/up.sh
+
+elk-down: ## stop them; what they have stored is kept
+	@bash elk/down.sh
 
 clean: ## remove what can be made again: .venv, the demo, caches
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .hypothesis .benchmarks dist build

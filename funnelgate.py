@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field
 import pipeline.cli
 import reporting.cli
 from pipeline.settings import LakeSettings, RunSettings
-from reporting.errors import EXIT_INFRASTRUCTURE, FunnelgateError
-from reporting.settings import Loaded, LogSettings, StoreSettings, absolute_url, describe, find_config, load_settings
+from reporting.errors import EXIT_INFRASTRUCTURE, ConfigError, FunnelgateError
+from reporting.settings import (
+    ElasticSettings,
+    Loaded,
+    LogSettings,
+    StoreSettings,
+    absolute_url,
+    describe,
+    find_config,
+    load_settings,
+)
+from reporting.yaml_source import load_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +47,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store: StoreSettings = Field(default_factory=StoreSettings)
+    elastic: ElasticSettings = Field(default_factory=ElasticSettings)
     lake: LakeSettings = Field(default_factory=LakeSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     run: RunSettings = Field(default_factory=RunSettings)
@@ -53,7 +65,10 @@ class Context:
     def loaded(self) -> Loaded[Settings]:
         """The settings."""
         here = Path.cwd()
-        return load_settings(Settings, find_config(self.config, os.environ, here), os.environ, here)
+        config = find_config(self.config, os.environ, here)
+        if config is not None:
+            _refuse_key_in_file(config)
+        return load_settings(Settings, config, os.environ, here)
 
     @cached_property
     def topology(self) -> Topology:
@@ -70,7 +85,15 @@ class Context:
         """The store, built or migrated when first opened."""
         from reporting.stores import open_store
 
-        return open_store(absolute_url(self.loaded.values.store.url, self.loaded.folder))
+        url = absolute_url(self.loaded.values.store.url, self.loaded.folder)
+        return open_store(url, ships=self.elastic.url is not None)
+
+    @cached_property
+    def elastic(self) -> ElasticSettings:
+        """The cluster that records are shipped to, its files found from any folder."""
+        settings, folder = self.loaded.values.elastic, self.loaded.folder
+        files = {"api_key_file": settings.api_key_file, "ca_certs": settings.ca_certs}
+        return settings.model_copy(update={name: folder / path for name, path in files.items() if path is not None})
 
     @cached_property
     def place(self) -> Place:
@@ -91,7 +114,15 @@ class Context:
             settings=values.run,
             folder=folder,
             config=find_config(self.config, os.environ, Path.cwd()),
+            elastic=self.elastic,
+            shipping=self.shipping,
         )
+
+    def shipping(self) -> AbstractContextManager[None]:
+        """Ship beside the block, and say on standard error what still waits at its end."""
+        from reporting.elastic.opening import shipping
+
+        return shipping(self.store, self.elastic, lambda text: typer.secho(text, fg=typer.colors.YELLOW, err=True))
 
     def place_at(self, config: Path) -> Place:
         """Return the place of another settings file."""
@@ -100,6 +131,17 @@ class Context:
     def describe(self) -> list[tuple[str, str, str]]:
         """Return every setting with its value and origin."""
         return describe(self.loaded)
+
+
+def _refuse_key_in_file(config: Path) -> None:
+    """Refuse an API key among the settings: files of settings are committed, mailed and shown."""
+    source = load_yaml(config)
+    section = source.data.get("elastic") if isinstance(source.data, dict) else None
+    if isinstance(section, dict) and section.get("api_key") is not None:
+        raise ConfigError(
+            f"{source.where(('elastic', 'api_key'))}: elastic.api_key: a key must not stand in a file of settings; "
+            "take it out, and set FUNNELGATE_ELASTIC__API_KEY, or elastic.api_key_file to a file that holds it alone"
+        )
 
 
 class _Searcher:

@@ -31,12 +31,21 @@ def demo(
     ] = Path("demo-run"),
     days: Annotated[int, typer.Option(min=1, max=7, help="Days to run.")] = 7,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
+    elasticsearch: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ship to this cluster too, and read the books back from it.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="With --elasticsearch: how its index names begin.")] = "funnelgate",
     as_json: JsonOption = False,
 ) -> int:
     """Run a week of real pictures and one re-run, close the books, and search.
 
-    Example: `funnelgate demo`
+    With --elasticsearch it sets the cluster up, ships while it runs, and ends with 1 unless funnel and balance
+    read from there equal SQL's. A key comes by FUNNELGATE_ELASTIC__API_KEY; it needs the roles setup and shipper.
+
+    Example: `funnelgate demo --elasticsearch http://127.0.0.1:9200`
     """
+    from pipeline.demo.cluster import Elastic
     from pipeline.demo.show import run_demo
 
-    return run_demo(folder, context.obj.place_at, days=days, workers=workers, as_json=as_json)
+    elastic = None if elasticsearch is None else Elastic(elasticsearch, prefix)
+    return run_demo(folder, context.obj.place_at, days=days, workers=workers, elastic=elastic, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
@@ -59,8 +60,9 @@ def run(
     )
     plans = find_or_make_plans(place.store, place.topology, request)
     only = names(tasks) if request.kind is PlanKind.DAILY else ()
-    outcome = run_with_progress(place, plans, tasks=only or None, workers=workers)
-    print_run(place, outcome, as_json=as_json)
+    with place.shipping():
+        outcome = run_with_progress(place, plans, tasks=only or None, workers=workers)
+        print_run(place, outcome, as_json=as_json)
     return outcome.exit_code
 
 
@@ -90,7 +92,9 @@ def worker(
     """
     from pipeline.worker_process import serve
 
-    serve(context.obj.place, planids=names(planids), tasks=names(tasks), name=name, parent=parent, drain=drain)
+    place = context.obj.place
+    with place.shipping() if parent is None else nullcontext():  # a parent ships for all its workers
+        serve(place, planids=names(planids), tasks=names(tasks), name=name, parent=parent, drain=drain)
 
 
 def scheduler(
@@ -108,9 +112,10 @@ def scheduler(
     from pipeline.scheduler import run_scheduler
 
     place = context.obj.place
-    run_scheduler(
-        place, source=source_of(place, source), workers=workers, every_seconds=every, once=once, as_json=as_json
-    )
+    with place.shipping():
+        run_scheduler(
+            place, source=source_of(place, source), workers=workers, every_seconds=every, once=once, as_json=as_json
+        )
 
 
 def backfill(
@@ -152,4 +157,5 @@ def backfill(
         reason=reason,
         source=source_of(place, source),
     )
-    return run_backfill(place, request, dry_run=dry_run, workers=workers, as_json=as_json)
+    with nullcontext() if dry_run else place.shipping():
+        return run_backfill(place, request, dry_run=dry_run, workers=workers, as_json=as_json)

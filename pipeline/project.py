@@ -12,6 +12,10 @@ store:
   url: sqlite:///state/funnelgate.db   # or postgresql://user:password@host/database for many machines
 lake:
   root: lake
+# elastic:                             # ships records to Elasticsearch; first run `funnelgate records setup`
+#   url: https://host:9200
+#   api_key_file: state/elastic.key    # or FUNNELGATE_ELASTIC__API_KEY
+#   ca_certs: http_ca.crt
 log:
   path: state/funnelgate.log
 run:

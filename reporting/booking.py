@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
@@ -130,13 +131,16 @@ class Booking:
         """Book a metric.
 
         Raises:
-            RecordError: the topology does not declare the metric for this task.
+            RecordError: the topology does not declare the metric for this task, or the value is not a finite number
+                (JSON has no other ones: the record could not be read back).
         """
         if self._rules is not None and name not in self._rules.metrics:
             raise RecordError(
                 f"{self.key}: metric {name!r} is not declared for task {self.key.task!r}; "
                 f"{nearest(name, self._rules.metrics)} (metrics in pipeline.yaml)"
             )
+        if not math.isfinite(value):
+            raise RecordError(f"{self.key}: metric {name!r} is {value}; book a finite number, or leave the metric out")
         self._metrics[name] = float(value)
 
     def close(
@@ -219,4 +223,6 @@ def _count(items: Items) -> int:
 def _failure(error: BaseException | None) -> TaskFailure | None:
     if error is None:
         return None
-    return TaskFailure(error_class=type(error).__name__, message=str(error)[:_MAX_MESSAGE])
+    # A path that is no UTF-8 comes as lone surrogates, which JSON cannot carry: the failure would go unbooked.
+    message = str(error)[:_MAX_MESSAGE].encode("utf-8", "backslashreplace").decode("utf-8")
+    return TaskFailure(error_class=type(error).__name__, message=message)

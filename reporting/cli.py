@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reporting import cli_compare, cli_emit, cli_records
+from reporting.cli_store import StoreName, StoreOption, chosen_store
 from reporting.errors import EXIT_FAILED, EXIT_OK
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from reporting.record import TaskRecord
+    from reporting.stores.base import RecordStore
 
 DateOption = Annotated[str | None, typer.Option("--date", help="One day, YYYY-MM-DD.")]
 FromOption = Annotated[str | None, typer.Option("--from", help="First day.")]
@@ -23,7 +26,7 @@ PlanOption = Annotated[str | None, typer.Option("--plan", help="One plan over al
 AsOfOption = Annotated[str | None, typer.Option("--as-of", help="As it stood at this moment (ISO 8601, UTC if bare).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-records_app = typer.Typer(help="Look at single records.", no_args_is_help=True)
+records_app = typer.Typer(help="Look at records, book them, and bring them to Elasticsearch.", no_args_is_help=True)
 config_app = typer.Typer(help="Look at the settings.", no_args_is_help=True)
 
 
@@ -31,6 +34,10 @@ def add_to(app: typer.Typer) -> None:
     """Mount the commands on the root's app."""
     app.command("funnel")(funnel)
     app.command("balance")(balance)
+    records_app.command("emit")(cli_emit.emit)
+    records_app.command("from-openlineage")(cli_emit.from_openlineage)
+    cli_records.add_to(records_app)
+    cli_compare.add_to(records_app)
     app.add_typer(records_app, name="records")
     app.add_typer(config_app, name="config")
 
@@ -42,6 +49,7 @@ def funnel(
     last: ToOption = None,
     plan: PlanOption = None,
     as_of: AsOfOption = None,
+    source: StoreOption = StoreName.SQL,
     as_json: JsonOption = False,
 ) -> None:
     """Show per task what went in, what came out, how much was kept, and why the rest was not.
@@ -55,7 +63,8 @@ def funnel(
     from reporting.funnel import funnel as sum_up
     from reporting.render import funnel_table
 
-    records, title = _chosen(context, date, first, last, plan, as_of)
+    with chosen_store(context, source) as store:
+        records, title = _chosen(store, date, first, last, plan, as_of)
     rows = sum_up(context.obj.topology, records)
     if as_json:
         typer.echo(json.dumps([row.model_dump() for row in rows], indent=1))
@@ -72,6 +81,7 @@ def balance(
         bool, typer.Option("--all-plans", help="Also plans that do not count, each on its own.")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="List each place where the books do not close.")] = False,
+    source: StoreOption = StoreName.SQL,
     as_json: JsonOption = False,
 ) -> int:
     """Close the books: every item booked, one line "unexplained".
@@ -89,9 +99,10 @@ def balance(
     from reporting.ledger import gather_books
     from reporting.render import balance_table
 
-    store, topology = context.obj.store, context.obj.topology
-    days = span(store, date, first, last)
-    found = close(topology, gather_books(store, topology, *days), all_plans=all_plans)
+    topology = context.obj.topology
+    with chosen_store(context, source) as store:
+        books = gather_books(store, topology, *span(store, date, first, last))
+    found = close(topology, books, all_plans=all_plans)
     if as_json:
         typer.echo(json.dumps([row.model_dump(mode="json") for row in found.rows], indent=1))
     else:
@@ -115,13 +126,15 @@ def list_records(
     plan: PlanOption = None,
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     as_of: AsOfOption = None,
+    source: StoreOption = StoreName.SQL,
     as_json: JsonOption = False,
 ) -> None:
     """List records, one line a leaf.
 
     Example: `funnelgate records list --date 2026-11-01 --task dedup`
     """
-    records, _ = _chosen(context, date, first, last, plan, as_of)
+    with chosen_store(context, source) as store:
+        records, _ = _chosen(store, date, first, last, plan, as_of)
     chosen = [record for record in records if task is None or record.key.task == task]
     if as_json:
         typer.echo(json.dumps([record.to_document() for record in chosen], indent=1))
@@ -136,6 +149,7 @@ def list_records(
 def history(
     context: typer.Context,
     leaf: Annotated[str, typer.Argument(help="task/date/category/subinstance/planid, as `records list` prints it.")],
+    source: StoreOption = StoreName.SQL,
     as_json: JsonOption = False,
 ) -> None:
     """Show every record ever put under one key, the oldest first.
@@ -144,7 +158,9 @@ def history(
     """
     from reporting.days import parse_key
 
-    found = context.obj.store.history(parse_key(leaf))
+    key = parse_key(leaf)
+    with chosen_store(context, source) as store:
+        found = store.history(key)
     if as_json:
         typer.echo(json.dumps([record.to_document() for record in found], indent=1))
         return
@@ -172,7 +188,7 @@ def config_show(context: typer.Context, as_json: JsonOption = False) -> None:
 
 
 def _chosen(
-    context: typer.Context, date: str | None, first: str | None, last: str | None, plan: str | None, as_of: str | None
+    store: RecordStore, date: str | None, first: str | None, last: str | None, plan: str | None, as_of: str | None
 ) -> tuple[Sequence[TaskRecord], str]:
     """Return the records that a command is about, and a title."""
     from reporting.days import latest_day, parse_moment, span
@@ -180,7 +196,6 @@ def _chosen(
     from reporting.errors import UsageError
     from reporting.stores.base import RecordQuery
 
-    store = context.obj.store
     moment: datetime | None = parse_moment(as_of)
     if plan is not None:
         if store.get_plan(plan) is None:

@@ -7,7 +7,7 @@ from datetime import date as Date
 from datetime import datetime
 
 from reporting.key import RunKey
-from reporting.plans import Effective, Leaf, Plan, effective_plan
+from reporting.plans import Effective, Leaf, Plan, by_precedence, first_covering
 from reporting.record import TaskRecord
 from reporting.stores.base import RecordQuery, RecordStore
 
@@ -21,14 +21,13 @@ class EffectivePlans:
     """Answers which plan counts for a leaf, at a moment; remembers its answers."""
 
     def __init__(self, plans: Iterable[Plan], as_of: datetime | None = None):
-        self._plans = list(plans)
-        self._as_of = as_of
+        self._ranked = by_precedence(plans, as_of)
         self._known: dict[Leaf, Effective | None] = {}
 
     def of(self, leaf: Leaf) -> Effective | None:
         """Return the effective plan of a leaf, or None."""
         if leaf not in self._known:
-            self._known[leaf] = effective_plan(self._plans, leaf, self._as_of)
+            self._known[leaf] = first_covering(self._ranked, leaf)
         return self._known[leaf]
 
     def counts(self, key: RunKey) -> bool:

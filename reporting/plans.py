@@ -129,27 +129,35 @@ def effective_plan(plans: Iterable[Plan], leaf: Leaf, as_of: datetime | None = N
     provisional while it is open. Ties in time (two promotions in one microsecond) go to the greater planid.
     Shadow, test and abandoned plans never count.
     """
+    return first_covering(by_precedence(plans, as_of), leaf)
+
+
+def by_precedence(plans: Iterable[Plan], as_of: datetime | None = None) -> list[tuple[Plan, Effective]]:
+    """Return the plans that may count, each before those that it goes before: the same for every leaf."""
     known = [
         plan
         for plan in plans
         if plan.kind not in (PlanKind.SHADOW, PlanKind.TEST)
         and plan.state is not PlanState.ABANDONED
         and (as_of is None or plan.created_at <= as_of)
-        and plan.covers(leaf)
     ]
     promoted = [plan for plan in known if plan.was_promoted(as_of)]
-    if promoted:
-        best = max(promoted, key=lambda plan: (plan.promoted_at, plan.planid))
-        return Effective(best.planid, provisional=False)
-    daily = [plan for plan in known if plan.kind is PlanKind.DAILY]
+    daily = [plan for plan in known if plan.kind is PlanKind.DAILY and not plan.was_promoted(as_of)]
     complete = [plan for plan in daily if plan.was_complete(as_of)]
-    if complete:
-        best = max(complete, key=lambda plan: (plan.completed_at, plan.planid))
-        return Effective(best.planid, provisional=False)
-    if daily:
-        best = max(daily, key=lambda plan: (plan.created_at, plan.planid))
-        return Effective(best.planid, provisional=True)
-    return None
+    open_ = [plan for plan in daily if not plan.was_complete(as_of)]
+    ranked = [
+        *sorted(promoted, key=lambda plan: (plan.promoted_at, plan.planid), reverse=True),
+        *sorted(complete, key=lambda plan: (plan.completed_at, plan.planid), reverse=True),
+    ]
+    provisional = sorted(open_, key=lambda plan: (plan.created_at, plan.planid), reverse=True)
+    return [(plan, Effective(plan.planid, provisional=False)) for plan in ranked] + [
+        (plan, Effective(plan.planid, provisional=True)) for plan in provisional
+    ]
+
+
+def first_covering(ranked: Iterable[tuple[Plan, Effective]], leaf: Leaf) -> Effective | None:
+    """Return the first of `by_precedence` whose scope covers the leaf."""
+    return next((effective for plan, effective in ranked if plan.covers(leaf)), None)
 
 
 def cover_of(

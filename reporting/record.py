@@ -8,7 +8,16 @@ from datetime import date as Date
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    field_validator,
+    model_validator,
+)
 
 from reporting.digest import Digest
 from reporting.key import Name, RunKey
@@ -79,7 +88,7 @@ class TaskRecord(BaseModel):
     digest_in: str | None = None
     digest_out: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, FiniteFloat] = Field(default_factory=dict)
     started_at: UtcTime
     finished_at: UtcTime
     reported_at: UtcTime

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from reporting.errors import ConfigError, nearest
 from reporting.yaml_source import Location, YamlSource, load_yaml
@@ -27,6 +27,29 @@ class StoreSettings(BaseModel):
 
     url: str = "sqlite:///state/funnelgate.db"
     """`sqlite:///file.db` (relative to the settings file) or `postgresql://user:password@host/database`."""
+
+
+class ElasticSettings(BaseModel):
+    """The Elasticsearch that records are shipped to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str | None = None
+    """`https://host:9200`; null: nothing is shipped."""
+    prefix: str = Field(default="funnelgate", pattern=r"^[a-z][a-z0-9_.-]{0,60}$")
+    """Begins the name of every index: one for each environment that shares a cluster."""
+    api_key: SecretStr | None = None
+    """The encoded API key; only by FUNNELGATE_ELASTIC__API_KEY, never in a file of settings."""
+    api_key_file: Path | None = None
+    """A file that holds the encoded API key and nothing else."""
+    ca_certs: Path | None = None
+    """PEM file of the authority that signed the server's certificate."""
+    ca_fingerprint: str | None = None
+    """SHA-256 of that authority's certificate, in hexadecimal; Elasticsearch prints it at its first start."""
+    timeout_seconds: float = Field(default=30.0, gt=0)
+    """How long one request may take."""
+    ship: bool = True
+    """Whether run, worker and scheduler ship beside their work; false leaves it to `funnelgate records ship`."""
 
 
 class LogSettings(BaseModel):

@@ -54,6 +54,7 @@ plan = Table(
     Column("created_at", String(32), nullable=False),
     Column("completed_at", String(32)),
     Column("promoted_at", String(32)),
+    Column("revision", BigInteger, nullable=False, server_default="1"),  # rises by one with each change
     Column("body", Text, nullable=False),  # the frozen rest, as JSON
 )
 
@@ -112,7 +113,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=True),
-    Column("topic", String(32), nullable=False),  # record | event | verdict | plan
+    Column("topic", String(32), nullable=False),  # see `outbox.Topic`
     Column("document_id", String(128), nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
@@ -122,11 +123,13 @@ outbox = Table(
 outbox_dead = Table(
     "outbox_dead",
     metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", _Serial, primary_key=True, autoincrement=True),  # not the outbox's seq: SQLite gives it out again
     Column("topic", String(32), nullable=False),
     Column("document_id", String(128), nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("body", Text, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("fate", String(16), nullable=False),  # poison | conflict
     Column("error", Text, nullable=False),
     Column("died_at", String(32), nullable=False),
 )
@@ -139,6 +142,7 @@ verdict = Table(
     Column("planid", String(128), nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("decided_at", String(32), nullable=False),
+    Column("revision", BigInteger, nullable=False, server_default="1"),
     Column("body", Text, nullable=False),
     Index(None, "planid", "date"),
 )

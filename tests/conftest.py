@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import os
+import secrets
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.servers.node import Node
+from tests.servers.rest import remove_everything
 
 # On a loaded machine examples are slow without being wrong: neither their time nor that of drawing them decides.
 settings.register_profile("funnelgate", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("funnelgate")
 
 REPOSITORY = Path(__file__).parent.parent
+# Tests make many small indices on a disk that may be nearly full.
+ELASTIC_SETTINGS = ("cluster.routing.allocation.disk.threshold_enabled=false", "cluster.max_shards_per_node=5000")
+_prefix_numbers = count(1)
 
 
 def required(name: str) -> bool:
@@ -48,3 +57,31 @@ def shared_data() -> Path:
     if not folder.is_dir():
         skip_for_want_of("data", f"no shared data at {folder} (set FUNNELGATE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def elastic_node() -> Iterator[Node]:
+    """An Elasticsearch 9.5.3 that all tests of the session share: who kills or hangs a node starts one of their own."""
+    with Node.start(settings=ELASTIC_SETTINGS) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def elastic_url(elastic_node: Node) -> str:
+    """The address of the session's Elasticsearch 9.5.3."""
+    return elastic_node.url
+
+
+@pytest.fixture(scope="session")
+def elastic8_url() -> Iterator[str]:
+    """The address of the session's Elasticsearch 8.19.21, which has ES|QL."""
+    with Node.start(version="8.19.21", settings=ELASTIC_SETTINGS) as node:
+        yield node.url
+
+
+@pytest.fixture
+def elastic_prefix(elastic_url: str) -> Iterator[str]:
+    """A prefix for this test's indices and templates on the session's 9.5.3, which are deleted after the test."""
+    prefix = f"t{next(_prefix_numbers)}-{secrets.token_hex(4)}"
+    yield prefix
+    remove_everything(elastic_url, prefix)

@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.demo import cluster
 from pipeline.demo.arrivals import write_arrivals
 from pipeline.place import Place
 from pipeline.plans import PlanRequest, find_or_make_plans
@@ -56,40 +57,73 @@ class Shown:
     wrong: list[str]
     metrics: list[dict[str, Any]]
     seconds: float
+    read_back: cluster.ReadBack | None
+
+    @property
+    def exit_code(self) -> int:
+        """1 when a count is not what was injected, an item is not booked, or the cluster answers otherwise than SQL."""
+        unexplained = any(row.unexplained for row in self.balance.rows)
+        differs = self.read_back is not None and not self.read_back.equal
+        return EXIT_FAILED if self.wrong or unexplained or differs else EXIT_OK
 
 
-def run_demo(folder: Path, place_at: Callable[[Path], Place], *, days: int, workers: int | None, as_json: bool) -> int:
+def run_demo(
+    folder: Path,
+    place_at: Callable[[Path], Place],
+    *,
+    days: int,
+    workers: int | None,
+    elastic: cluster.Elastic | None,
+    as_json: bool,
+) -> int:
     """Run the demo in a folder and show it; a second call shows the same without doing the work again.
 
+    Args:
+        folder: where.
+        place_at: opens the project of a settings file.
+        days: of the week.
+        workers: processes; None: as the settings say.
+        elastic: the cluster to ship to, and to read back from.
+        as_json: print for programs.
+
     Raises:
-        UsageError: the folder holds something else.
+        UsageError: the folder holds something else, or the cluster another demo.
+        ConfigError, StoreError: the cluster cannot be used, or did not take everything.
     """
     started = time.monotonic()
     console = Console(stderr=as_json)
-    _prepare(folder)
+    _prepare(folder, _SETTINGS if elastic is None else _SETTINGS + cluster.settings_text(elastic))
     span = tuple(FIRST_DAY + timedelta(days=number) for number in range(days))
+    place = place_at(folder / "funnelgate.yaml")
+    cluster.set_up(place, span, elastic)
     console.print(
         f"[bold]Arrivals[/]: {days} days of two merchants' pictures with real-life faults, into {folder}/arrivals"
     )
     # All seven days are always written: a shorter demo is the beginning of the same week.
     write_arrivals(samples_dir(), folder / "arrivals", first_day=FIRST_DAY)
-    place = place_at(folder / "funnelgate.yaml")
-    for day in span:
-        _run_day(place, console, day, workers)
-    _repair(place, console, span[-1], workers)
-    shown = _examine(place, folder, span, time.monotonic() - started)
+    with place.shipping():
+        for day in span:
+            _run_day(place, console, day, workers)
+        _repair(place, console, span[-1], workers)
+    shown = _examine(place, folder, span, started)
     sheet = _search(place, folder, console)
     if as_json:
         print(json.dumps(_document(shown), indent=1))  # noqa: T201 - the command's output
     else:
         _tell(console, shown, folder, sheet)
-    return EXIT_FAILED if shown.wrong or any(row.unexplained for row in shown.balance.rows) else EXIT_OK
+    return shown.exit_code
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(folder: Path, settings_text: str) -> None:
     settings = folder / "funnelgate.yaml"
-    if folder.exists() and any(folder.iterdir()) and not (settings.is_file() and settings.read_text() == _SETTINGS):
+    found = settings.read_text(encoding="utf-8") if settings.is_file() else ""
+    if folder.exists() and any(folder.iterdir()) and not found.startswith(_SETTINGS):
         raise UsageError(f"{folder} holds something else than a demo; name a new or empty folder")
+    if found and found != settings_text:
+        raise UsageError(
+            f"{settings} is of a demo with another --elasticsearch or --prefix, or none; "
+            "call it as then, or name a new folder"
+        )
     graph = yaml.safe_load(default_topology())
     tasks = graph["tasks"]
     tasks["collect"]["settings"] = {"package_items": PACKAGE_ITEMS}
@@ -103,7 +137,7 @@ def _prepare(folder: Path) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(graph, sort_keys=False), encoding="utf-8")
-    settings.write_text(_SETTINGS, encoding="utf-8")
+    settings.write_text(settings_text, encoding="utf-8")
 
 
 def _run_day(place: Place, console: Console, day: Date, workers: int | None) -> None:
@@ -148,7 +182,7 @@ def _show(place: Place, console: Console, outcome: RunOutcome) -> None:
             raise UsageError(f"the demo's plan {plan.planid} did not complete: {faults or outcome.blocked_by}")
 
 
-def _examine(place: Place, folder: Path, days: tuple[Date, ...], seconds: float) -> Shown:
+def _examine(place: Place, folder: Path, days: tuple[Date, ...], started: float) -> Shown:
     books = gather_books(place.store, place.topology, days[0], days[-1])
     truth = json.loads((folder / "arrivals" / "truth.json").read_text(encoding="utf-8"))
     wrong: list[str] = []
@@ -163,7 +197,8 @@ def _examine(place: Place, folder: Path, days: tuple[Date, ...], seconds: float)
         evaluated = next(record for record in records if record.key.task == "evaluate")
         released = next(record for record in records if record.key.task == "release")
         metrics.append({"date": day, "queries": evaluated.input, **evaluated.metrics, **released.metrics})
-    return Shown(days, balance(place.topology, books), wrong, metrics, seconds)
+    read_back = None if place.elastic.url is None else cluster.read_back(place, days)
+    return Shown(days, balance(place.topology, books), wrong, metrics, time.monotonic() - started, read_back)
 
 
 def _search(place: Place, folder: Path, console: Console) -> Path:
@@ -204,6 +239,8 @@ def _tell(console: Console, shown: Shown, folder: Path, sheet: Path) -> None:
     else:
         days = f"{checked} day" if checked == 1 else f"{checked} days"
         console.print(f"every count of {days} equals the injected truth (arrivals/truth.json)")
+    if shown.read_back is not None:
+        cluster.tell(console, shown.read_back)
     console.print(f"\n{shown.seconds:.0f} s. Where to look next:")
     for command in (
         f"cd {folder}",
@@ -222,5 +259,6 @@ def _document(shown: Shown) -> dict[str, Any]:
         "balance": [row.model_dump(mode="json") for row in shown.balance.rows],
         "truth_differs": shown.wrong,
         "evaluation": [{**row, "date": row["date"].isoformat()} for row in shown.metrics],
+        "elasticsearch": None if shown.read_back is None else shown.read_back.model_dump(mode="json"),
         "seconds": round(shown.seconds, 1),
     }

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from reporting.stores.sql import SqlStore
 
 
-def open_store(url: str) -> SqlStore:
+def open_store(url: str, *, ships: bool = True) -> SqlStore:
     """Open the SQL store at a URL, building or migrating its tables.
 
     Args:
         url: `sqlite:///path/to.db` or `postgresql://user:password@host/database`.
+        ships: whether writes are queued for a cluster too; `records replay` fills one that is named later.
 
     Raises:
         ConfigError: another scheme.
@@ -32,4 +33,4 @@ def open_store(url: str) -> SqlStore:
         )
     from reporting.stores.sql import SqlStore
 
-    return SqlStore.open(url)
+    return SqlStore.open(url, ships=ships)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import date as Date
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, select
+from sqlalchemy import Connection, Engine, func, select, union
 
 from reporting import tables as t
 from reporting.key import KEY_PARTS, RunKey
@@ -25,8 +25,9 @@ from reporting.verdict import Verdict
 class SqlStore:
     """Records, plans, instances and outbox in one SQL database. Thread-safe; share one a process."""
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: Engine, *, ships: bool = True):
         self.engine = engine
+        self.ships = ships
         self._reader = reader(engine)
         self.dialect = engine.dialect.name
         self.url = engine.url.render_as_string(hide_password=False)
@@ -35,8 +36,12 @@ class SqlStore:
         self._writers: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @classmethod
-    def open(cls, url: str) -> SqlStore:
+    def open(cls, url: str, *, ships: bool = True) -> SqlStore:
         """Open a store, building or migrating its tables.
+
+        Args:
+            url: see `open_store`.
+            ships: whether what is written is queued in the outbox; without a cluster nothing would ever empty it.
 
         Raises:
             ConfigError: the URL is not one of ours.
@@ -48,7 +53,7 @@ class SqlStore:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine)
+        return cls(engine, ships=ships)
 
     def close(self) -> None:
         """Close every connection."""
@@ -70,7 +75,7 @@ class SqlStore:
             opened = self._writer().begin() if self.dialect == "sqlite" else self.engine.begin()
             with opened as started:
                 connection = started if isinstance(started, Connection) else started.connection
-                yield SqlUnitOfWork(connection, self._statements)
+                yield SqlUnitOfWork(connection, self._statements, ships=self.ships)
 
     def _writer(self) -> Connection:
         """Return this thread's writing connection: taking one from the pool costs a tenth of a claim and completion."""
@@ -164,7 +169,7 @@ class SqlStore:
     def delete_plan_records(self, planid: str) -> int:
         """See `RecordStore.delete_plan_records`."""
         with self.begin() as work:
-            return work.connection.execute(delete(t.record).where(t.record.c.planid == planid)).rowcount
+            return work.delete_records(planid)
 
     def verdicts(self, planid: str) -> list[Verdict]:
         """See `RecordStore.verdicts`."""
@@ -175,6 +180,25 @@ class SqlStore:
         )
         with self.read() as connection:
             return [Verdict.model_validate_json(body) for body in connection.execute(statement).scalars()]
+
+    def revision(self, day: Date) -> int:
+        """See `Registry.revision`."""
+        mine = select(t.plan_day.c.planid).where(t.plan_day.c.date == day)
+        statement = select(func.coalesce(func.sum(t.plan.c.revision), 0)).where(t.plan.c.planid.in_(mine))
+        with self.read() as connection:
+            return int(connection.execute(statement).scalar_one())
+
+    def leaves(self, day: Date) -> Iterator[Leaf]:
+        """See `Registry.leaves`."""
+        mine = select(t.plan_day.c.planid).where(t.plan_day.c.date == day)
+        e, r = t.expected_leaf.c, t.record.c
+        statement = union(
+            select(e.task, e.date, e.category, e.subinstance).where(e.planid.in_(mine), e.date == day),
+            select(r.task, r.date, r.category, r.subinstance).where(r.date == day),
+        )
+        with self.read() as connection:
+            for row in connection.execute(statement):
+                yield Leaf(*row)
 
     def split_text(self, planid: str, day: Date) -> str | None:
         """Return the sealed split of a plan's day as JSON, or None before it is sealed."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Connection, Engine, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reporting import tables as t
-from reporting.key import RunKey
+from reporting.key import KEY_PARTS, RunKey
+from reporting.outbox import Topic
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
 from reporting.stores.base import PutOutcome, decide_put
 from reporting.stores.sql_hot import HotStatement
 from reporting.verdict import Verdict
+
+LEAVES_PER_ENTRY = 500
+"""A day's manifest may have 100,000 lines: no entry of the outbox becomes much larger than the others."""
 
 _KEY = (t.record.c.planid, t.record.c.task, t.record.c.date, t.record.c.category, t.record.c.subinstance)
 
@@ -26,10 +31,23 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def upsert(dialect: str, table: Any, keys: Sequence[str], rises: str | None = None) -> Any:
-    """Return an INSERT that overwrites the row with the same keys, with `rises` only where that column grows."""
+def upsert(dialect: str, table: Any, keys: Sequence[str], rises: str | None = None, counts: str | None = None) -> Any:
+    """Return an INSERT that overwrites the row with the same keys.
+
+    Args:
+        dialect: `sqlite` or `postgresql`.
+        table: into which.
+        keys: the primary key.
+        rises: overwrite only where this column grows.
+        counts: this column is 1 at first, goes up by one with each overwriting, and is returned.
+    """
     insert = _insert(dialect, table)
-    rest = [column.name for column in table.columns if column.name not in keys]
+    rest = [column.name for column in table.columns if column.name not in keys and column.name != counts]
+    if counts is not None:
+        return insert.on_conflict_do_update(
+            index_elements=list(keys),
+            set_={**{name: insert.excluded[name] for name in rest}, counts: table.c[counts] + 1},
+        ).returning(table.c[counts])
     return insert.on_conflict_do_update(
         index_elements=list(keys),
         set_={name: insert.excluded[name] for name in rest},
@@ -64,10 +82,10 @@ class Statements:
         self.put_record = HotStatement(_bound(newer, t.record), engine.dialect)
         self.add_event = HotStatement(_bound(insert_new(dialect, t.event), t.event), engine.dialect)
         self.add_outbox = HotStatement(_bound(t.outbox.insert().inline(), t.outbox), engine.dialect)
-        self.put_plan = upsert(dialect, t.plan, ["planid"])
+        self.put_plan = upsert(dialect, t.plan, ["planid"], counts="revision")
         self.put_day = insert_new(dialect, t.plan_day)
         self.expect = insert_new(dialect, t.expected_leaf)
-        self.put_verdict = upsert(dialect, t.verdict, ["verdict_id"])
+        self.put_verdict = upsert(dialect, t.verdict, ["verdict_id"], counts="revision")
 
 
 def _bound(statement: Any, table: Any) -> Any:
@@ -78,9 +96,10 @@ def _bound(statement: Any, table: Any) -> Any:
 class SqlUnitOfWork:
     """One open transaction. `connection` is for a spoke's own tables; it lives as long as the block."""
 
-    def __init__(self, connection: Connection, statements: Statements):
+    def __init__(self, connection: Connection, statements: Statements, *, ships: bool = True):
         self.connection = connection
         self._sql = statements
+        self._ships = ships
 
     def put_record(self, record: TaskRecord) -> PutOutcome:
         """See `UnitOfWork.put_record`."""
@@ -92,7 +111,7 @@ class SqlUnitOfWork:
         outcome = PutOutcome.STORED if written else self._decide(record)
         if outcome is not PutOutcome.REPEAT:
             self.add_event("record", record.key, record.version, at, body)
-            self.ship("record", record.key.document_id(), record.version, body, at)
+            self.ship(Topic.RECORD, record.key.document_id(), record.version, body, at)
         return outcome
 
     def _decide(self, record: TaskRecord) -> PutOutcome:
@@ -115,17 +134,19 @@ class SqlUnitOfWork:
             {**_key_values(key), "event_id": event_id, "kind": kind, "version": version, "at": at, "body": body},
         )
 
-    def ship(self, topic: str, document_id: str, version: int, body: str, at: str) -> None:
-        """Queue a document for the shipper; it leaves only after this transaction commits."""
+    def ship(self, topic: Topic, document_id: str, version: int, body: str, at: str) -> None:
+        """Queue an entry for the shipper; it leaves only after this transaction commits. Nothing where none ships."""
+        if not self._ships:
+            return
         self._sql.add_outbox.run(
             self.connection,
-            {"topic": topic, "document_id": document_id, "version": version, "body": body, "created_at": at},
+            {"topic": topic.value, "document_id": document_id, "version": version, "body": body, "created_at": at},
         )
 
     def put_plan(self, plan: Plan) -> None:
         """See `UnitOfWork.put_plan`."""
         body = plan.model_dump_json()
-        self.connection.execute(
+        revision = self.connection.execute(
             self._sql.put_plan,
             {
                 "planid": plan.planid,
@@ -136,25 +157,29 @@ class SqlUnitOfWork:
                 "promoted_at": plan.promoted_at and iso(plan.promoted_at),
                 "body": body,
             },
-        )
+        ).scalar_one()
         self.connection.execute(
             self._sql.put_day,
             [{"planid": plan.planid, "date": day, "sealed_at": None, "split": None} for day in plan.dates],
         )
-        now = iso(datetime.now(UTC))
-        self.ship("plan", plan.planid, 0, body, now)
+        self.ship(Topic.PLAN, plan.planid, revision, body, _now())
 
     def expect(self, planid: str, leaves: Iterable[Leaf]) -> None:
         """See `UnitOfWork.expect`."""
         rows = [{**leaf._asdict(), "planid": planid} for leaf in leaves]
         if rows:
             self.connection.execute(self._sql.expect, rows)
+        for start in range(0, len(rows), LEAVES_PER_ENTRY):
+            part = rows[start : start + LEAVES_PER_ENTRY]
+            named = [[row["task"], row["date"].isoformat(), row["category"], row["subinstance"]] for row in part]
+            body = json.dumps({"planid": planid, "leaves": named}, ensure_ascii=False)
+            self.ship(Topic.EXPECTED, planid, 0, body, _now())
 
     def put_verdict(self, verdict: Verdict) -> None:
         """See `UnitOfWork.put_verdict`."""
         body = verdict.model_dump_json()
         at = iso(verdict.decided_at)
-        self.connection.execute(
+        revision = self.connection.execute(
             self._sql.put_verdict,
             {
                 "verdict_id": verdict.verdict_id,
@@ -164,8 +189,23 @@ class SqlUnitOfWork:
                 "decided_at": at,
                 "body": body,
             },
-        )
-        self.ship("verdict", verdict.verdict_id, 0, body, at)
+        ).scalar_one()
+        self.ship(Topic.VERDICT, verdict.verdict_id, revision, body, at)
+
+    def delete_records(self, planid: str) -> int:
+        """Delete a plan's records (not its events); return how many."""
+        c = t.record.c
+        statement = delete(t.record).where(c.planid == planid).returning(c.version, *_KEY)
+        rows = self.connection.execute(statement).mappings().all()
+        for row in rows:
+            key = RunKey(**{part: row[part] for part in KEY_PARTS})
+            body = json.dumps({"key": key.model_dump(mode="json")}, ensure_ascii=False)
+            self.ship(Topic.DELETE, key.document_id(), row["version"], body, _now())
+        return len(rows)
+
+
+def _now() -> str:
+    return iso(datetime.now(UTC))
 
 
 def _key_values(key: RunKey) -> dict[str, Any]:

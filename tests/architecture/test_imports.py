@@ -30,7 +30,9 @@ SQL_FREE = ("pipeline/tasks/", "pipeline/images/", "pipeline/fetch/", "pipeline/
 # The name a library is imported by, where it differs from the name it is installed by.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "elastic_transport": "elastic-transport",
     "faiss": "faiss-cpu",
+    "pydantic_core": "pydantic",
     "yaml": "pyyaml",
     "typing_extensions": "pydantic",
 }

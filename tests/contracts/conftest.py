@@ -1,11 +1,15 @@
-"""Every store under the same cases: `store` runs a test over each of STORES, `sql_store` over the SQL ones."""
+"""Every store under the same cases: `store` runs a test over each of STORES, `sql_store` over the SQL ones.
+
+`twins` is two objects on one store, for each kind that several processes can share.
+"""
 
 from __future__ import annotations
 
 import itertools
+import secrets
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +18,22 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 
+from reporting.elastic.client import connect
+from reporting.elastic.setup import setup
+from reporting.settings import ElasticSettings
 from reporting.stores import open_store
 from reporting.stores.base import RecordStore
+from reporting.stores.elastic import ElasticStore
 from reporting.stores.memory import MemoryStore
 from reporting.stores.sql import SqlStore
 from tests.conftest import skip_for_want_of
+from tests.servers.rest import call, remove_everything
 
 SQL_STORES = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
-STORES = ("memory", *SQL_STORES)
+SHARED_STORES = (*SQL_STORES, pytest.param("elastic", marks=pytest.mark.elasticsearch))
+STORES = ("memory", *SHARED_STORES)
+METRICS = ("seconds_per_item", "pipeline", "routing", "version")
+"""Metrics that have a field of their own in Elasticsearch; any other one is kept too."""
 _TEMPLATE = "funnelgate_template"
 
 
@@ -54,6 +66,29 @@ class Postgres:
                 connection.execute(text(statement))
         finally:
             engine.dispose()
+
+
+@dataclass
+class Elastic:
+    """One prefix of a running Elasticsearch, set up once: to do that for each test would take most of its time."""
+
+    settings: ElasticSettings
+
+    def open(self) -> ElasticStore:
+        """Return a store on the prefix."""
+        return ElasticStore(connect(self.settings), self.settings.prefix, METRICS)
+
+    def empty(self) -> None:
+        """Delete the indices that hold something; a write makes them again, from the templates.
+
+        Documents deleted one by one would leave tombstones, which refuse a version that was there before.
+        """
+        url = str(self.settings.url)
+        _, rows = call(url, "GET", f"/_cat/indices/{self.settings.prefix}-*?h=index,docs.count&format=json")
+        filled = [row["index"] for row in rows if row["docs.count"] != "0" or row["index"][-1].isdigit()]
+        if filled:
+            status, answer = call(url, "DELETE", "/" + ",".join(filled))
+            assert status == 200, answer
 
 
 def _started(pgserver: Any, data: Path) -> Any:
@@ -90,6 +125,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
             server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def elastic(elastic_url: str) -> Iterator[Elastic]:
+    """A prefix of the session's Elasticsearch, set up."""
+    found = Elastic(ElasticSettings(url=elastic_url, prefix=f"contract-{secrets.token_hex(4)}"))
+    with closing(connect(found.settings)) as client:
+        setup(client, found.settings.prefix, METRICS)
+    yield found
+    remove_everything(elastic_url, found.settings.prefix)
+
+
 @pytest.fixture
 def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
     """Return the URL of a new database, without tables, of the SQL store with a name."""
@@ -113,6 +158,10 @@ def open_named(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
                 return MemoryStore()
             if name == "sqlite":
                 return stack.enter_context(open_store(f"sqlite:///{tmp_path / 'store.db'}"))
+            if name == "elastic":
+                cluster: Elastic = request.getfixturevalue("elastic")
+                cluster.empty()
+                return stack.enter_context(cluster.open())
             server: Postgres = request.getfixturevalue("postgres")
             return stack.enter_context(open_store(server.migrated_database()))
 
@@ -123,6 +172,20 @@ def open_named(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
 def store(request: pytest.FixtureRequest, open_named: Callable[[str], RecordStore]) -> RecordStore:
     """An empty store of each kind."""
     return open_named(request.param)
+
+
+@pytest.fixture(params=SHARED_STORES)
+def twins(
+    request: pytest.FixtureRequest, open_named: Callable[[str], RecordStore]
+) -> Iterator[tuple[RecordStore, RecordStore]]:
+    """Two objects on one empty store, as two processes have them."""
+    first = open_named(request.param)
+    if isinstance(first, SqlStore):
+        second: Any = open_store(first.url)
+    else:
+        second = request.getfixturevalue("elastic").open()
+    with second:
+        yield first, second
 
 
 @pytest.fixture(params=SQL_STORES)

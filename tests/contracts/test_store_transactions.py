@@ -209,6 +209,17 @@ def test_deleting_a_plans_records_keeps_its_events_and_the_other_plans(store):
     assert store.records(RecordQuery(planids=("gone",), as_of=MOMENT)) == mine
 
 
+def test_a_deleted_record_may_be_booked_again(store):
+    record = make_record()
+    within(store, lambda work: work.put_record(record))
+    assert store.delete_plan_records("daily") == 1
+    assert store.get_record(record.key) is None
+    within(store, lambda work: work.put_record(record))
+    assert store.get_record(record.key) == record
+    assert store.records(RecordQuery()) == [record]
+    assert store.totals(RecordQuery(), ["planid"])[0].records == 1
+
+
 def test_verdicts_of_a_plan_come_the_latest_last_and_the_same_id_replaces(store):
     late = make_verdict("a", decided_at=MOMENT + timedelta(hours=1))
     early, other = make_verdict("b"), make_verdict("c", planid="other")

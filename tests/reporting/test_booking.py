@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reporting.booking import Booking
 from reporting.digest import Digest
 from reporting.errors import RecordError
-from reporting.record import MAX_ERROR_CLASSES, Consumed, State
+from reporting.record import MAX_ERROR_CLASSES, Consumed, State, TaskRecord
 from reporting.testing import DAY, MOMENT, make_record
 from reporting.topology import TaskSpec
 
@@ -183,3 +183,16 @@ def test_what_was_consumed_and_used_is_in_the_record():
     assert record.versions == {"model": "m2"}
     assert (record.attempt, record.version) == (3, 3 * 2**32 + 5)
     assert record.seconds == 2.0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_metric_that_json_has_no_number_for_is_refused(value):
+    with pytest.raises(RecordError, match="book a finite number"):
+        open_books().measure("bytes", value)
+
+
+def test_a_failure_over_a_name_that_is_no_utf8_is_booked_all_the_same():
+    error = FileNotFoundError("b\udcff.jpg")
+    record = open_books().close(finished_at=END, error=error)
+    assert record.error.message == r"b\udcff.jpg"
+    assert TaskRecord.model_validate_json(record.model_dump_json()) == record

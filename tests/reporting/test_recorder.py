@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
-from reporting.errors import ConfigError, RecordError, StoreError
+from reporting.errors import ConfigError, RecordError, StoreError, UsageError, VersionConflict
 from reporting.logs import EcsFormatter
-from reporting.record import State
+from reporting.record import State, TaskRecord
 from reporting.recorder import Recorder
+from reporting.spool import Spool
+from reporting.spool_store import SpoolStore
 from reporting.stores.base import RecordQuery
 from reporting.stores.memory import MemoryStore
 from reporting.testing import MOMENT, FaultyStore, make_record
@@ -162,3 +165,134 @@ def test_log_lines_inside_the_block_carry_its_key():
     outside = json.loads(EcsFormatter().format(line))
     assert inside["funnelgate.task"] == "quality"
     assert "funnelgate.task" not in outside
+
+
+# --- versions -----------------------------------------------------------------------------------------
+
+
+def records_in(spool):
+    return [TaskRecord.model_validate_json(entry.body) for entry in spool.peek(10**6, 10**9)]
+
+
+def test_without_attempts_the_run_that_ended_later_counts_in_a_spool(tmp_path):
+    clock = Clock()
+    recorder = Recorder(SpoolStore(Spool(tmp_path)), clock=clock, later_counts=True)
+    work(recorder)
+    work(recorder, keep=2)
+    with recorder.task(KEY, attempt=1) as books:
+        books.take(0)
+    with recorder.task(KEY, attempt=2) as books:
+        books.take(0)
+    with Spool(tmp_path) as spool:
+        first, second, numbered, again = records_in(spool)
+    assert first.version < second.version < again.version
+    assert numbered.version == 1 << 32
+    assert again.version == 2 << 32
+    assert first.version == (1 << 32) + int(first.finished_at.timestamp())
+
+
+def test_in_a_store_that_looks_back_a_second_run_must_be_a_new_attempt():
+    recorder = Recorder(MemoryStore())
+    work(recorder)
+    with pytest.raises(VersionConflict):
+        work(recorder)
+
+
+def test_a_clock_that_was_put_back_meanwhile_does_not_cost_the_record():
+    store = MemoryStore()
+    times = iter([MOMENT, MOMENT - timedelta(hours=1)])
+    work(Recorder(store, clock=lambda: next(times)))
+    record = store.get_record(KEY)
+    assert record is not None
+    assert record.seconds == 0
+
+
+# --- the decorator ------------------------------------------------------------------------------------
+
+
+def test_a_booked_function_keeps_books_under_the_key_of_its_call():
+    store = MemoryStore()
+
+    @Recorder(store).booked(task="filter", planid="p1")
+    def sift(books, numbers, *, date, category="hats"):
+        """Sift."""
+        books.take(len(numbers))
+        books.keep(len(numbers))
+        return sum(numbers)
+
+    assert sift([1, 2], date="2026-11-01") == 3
+    assert sift([5], date=date(2026, 11, 2), category="shoes") == 5
+    assert [str(record.key) for record in store.records(RecordQuery())] == [
+        "filter/2026-11-01/hats/all/p1",
+        "filter/2026-11-02/shoes/all/p1",
+    ]
+    assert (sift.__name__, sift.__doc__) == ("sift", "Sift.")
+    assert list(inspect.signature(sift).parameters) == ["numbers", "date", "category"]
+
+
+def test_a_booked_function_takes_positional_parts_and_attempts():
+    store = MemoryStore()
+
+    @Recorder(store).booked(task="filter")
+    def sift(books, date, planid, attempt, category=None):
+        books.take(attempt)
+        books.keep(attempt)
+
+    sift("2026-11-01", "p1", 1)
+    sift("2026-11-01", "p1", 2)
+    (record,) = store.records(RecordQuery())
+    assert (str(record.key), record.attempt, record.input) == ("filter/2026-11-01/all/all/p1", 2, 2)
+
+
+def test_a_booked_function_that_raises_is_a_failed_record_and_the_same_exception():
+    store, error = MemoryStore(), OSError("disk gone")
+
+    @Recorder(store).booked(task="filter", date="2026-11-01", planid="p1")
+    def sift(books):
+        books.take(["a"])
+        raise error
+
+    with pytest.raises(OSError, match="disk gone") as raised:
+        sift()
+    assert raised.value is error
+    (record,) = store.records(RecordQuery())
+    assert (record.state, record.failed) == (State.FAILED, {"OSError": 1})
+
+
+def plain(books): ...
+
+
+async def coroutine(books, date, planid): ...
+
+
+def generator(books, date, planid):
+    yield
+
+
+@pytest.mark.parametrize(
+    ("function", "parts", "says"),
+    [
+        (plain, {"task": "t", "planid": "p"}, "nothing tells its date"),
+        (plain, {"task": "t", "date": "2026-11-01"}, "nothing tells its planid"),
+        (plain, {"categry": "x"}, r"unknown key part 'categry'; did you mean category\?"),
+        (coroutine, {"task": "t"}, "use `with recorder.task"),
+        (generator, {"task": "t"}, "use `with recorder.task"),
+    ],
+)
+def test_a_function_that_cannot_be_booked_is_refused_when_it_is_decorated(function, parts, says):
+    with pytest.raises(UsageError, match=says):
+        Recorder(MemoryStore()).booked(**parts)(function)
+
+
+def test_a_call_with_a_bad_key_is_refused_before_any_work():
+    called = []
+
+    @Recorder(MemoryStore()).booked(task="t", planid="p")
+    def sift(books, date):
+        called.append(date)
+
+    with pytest.raises(UsageError, match=r"call of booked function .*sift.*: date:"):
+        sift("yesterday")
+    with pytest.raises(TypeError, match="missing a required argument: 'date'"):
+        sift()  # type: ignore[call-arg]
+    assert called == []
