@@ -24,7 +24,7 @@ from reporting.logs import logger
 from reporting.outbox import Fate, Outbox, Outcome, Sink
 
 _log = logger("shipper")
-BATCH_ENTRIES = 2000
+BATCH_ENTRIES = 5000
 BATCH_BYTES = 16 * 2**20
 """Of bodies: what a shipper holds in memory, three times over at its worst."""
 LEASE_SECONDS = 60.0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from reporting.elastic.bulk import Answer, send, write_action
+from reporting.elastic.bulk import Action, Answer, send, write_action
 from reporting.elastic.client import url_of
 from reporting.elastic.compare import Checked, Example, Extras, OnProgress, Tally, checked, look_up
 from reporting.elastic.documents import Document
@@ -127,7 +127,7 @@ class Replay:
         # Most were taken by another writer. But what was deleted by hand refuses its old version for a minute, and an
         # answer may have been lost on its way: look once more.
         once_more: list[Document] = []
-        actions: list[dict[str, Any]] = []
+        actions: list[Action | dict[str, Any]] = []
         for document, found in zip(refused, look_up(self._client, refused), strict=True):
             if found is not None and found[0].source == document.source:
                 self._counts["written"] += 1
@@ -164,7 +164,7 @@ class Replay:
             else:
                 self._refuse(answer)
 
-    def _send(self, actions: Sequence[dict[str, Any]]) -> list[Answer]:
+    def _send(self, actions: Sequence[Action | dict[str, Any]]) -> list[Answer]:
         """Send actions until each has an answer that time does not change.
 
         Raises:
@@ -185,9 +185,10 @@ class Replay:
             self._wait(backoff_seconds(tries))
         raise self._cut(*next((actions[i], a) for i, a in enumerate(answers) if a.not_now))
 
-    def _cut(self, action: dict[str, Any], answer: Answer) -> StoreError:
+    def _cut(self, action: Action | dict[str, Any], answer: Answer) -> StoreError:
+        name = action.index_name if isinstance(action, Action) else action["_index"]
         return StoreError(
-            f"{url_of(self._client)}: index {action['_index']}: {answer.text()}; the replay ended early: what it wrote"
+            f"{url_of(self._client)}: index {name}: {answer.text()}; the replay ended early: what it wrote"
             " stays, run it again"
         )
 
@@ -258,7 +259,7 @@ def _with_what_follows(batches: Iterable[list[Checked]]) -> Iterator[tuple[list[
         yield batch, todo
 
 
-def _action(one: Checked) -> dict[str, Any]:
+def _action(one: Checked) -> Action | dict[str, Any]:
     """Return the bulk action that puts a document right, whatever its `_version` has become.
 
     By our version where that does not lower `_version`: an older record that comes later must stay refused. Else by

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from datetime import date as Date
+from functools import cache
 from typing import Any, TypeVar
 
 from elasticsearch import Elasticsearch
@@ -165,14 +166,8 @@ class ElasticStore:
             found = {_group(bucket, order, by): bucket for bucket in point.buckets(all_of(filters), order, _COUNTS)}
             large = [group for group, bucket in found.items() if max(bucket.sums) >= _INEXACT]
             exact = _exact_sums(point, filters, by, large) if large else {}
-        names = ("input", "output", "produced", "dropped", "failed")
         return [
-            Totals(
-                group=group,
-                records=bucket.documents,
-                **dict(zip(names, exact.get(group) or map(int, bucket.sums), strict=True)),
-            )
-            for group, bucket in sorted(found.items())
+            _totals(group, found[group].documents, exact.get(group) or found[group].sums) for group in sorted(found)
         ]
 
     def history(self, key: RunKey) -> list[TaskRecord]:
@@ -281,8 +276,26 @@ def _group(bucket: Bucket, order: Sequence[str], by: Sequence[str]) -> tuple[str
     """Return the key of a bucket as text, in the order asked for."""
     values = dict(zip(order, bucket.key, strict=True))
     if "date" in values:
-        values["date"] = (_EPOCH + timedelta(milliseconds=values["date"])).date().isoformat()
-    return tuple(values[part] for part in by)
+        values["date"] = _day_of(values["date"])
+    return tuple([values[part] for part in by])
+
+
+@cache
+def _day_of(milliseconds: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).date().isoformat()
+
+
+def _totals(group: tuple[str, ...], documents: int, sums: Sequence[float]) -> Totals:
+    taken, output, produced, dropped, failed = map(int, sums)
+    return Totals(
+        group=group,
+        records=documents,
+        input=taken,
+        output=output,
+        produced=produced,
+        dropped=dropped,
+        failed=failed,
+    )
 
 
 def _exact_sums(

@@ -102,6 +102,7 @@ def test_what_a_dead_cluster_left_waiting_is_shipped_by_the_next_run_which_says_
     assert waiting > len(in_sql(finished))  # plans and manifests too
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "ships"),
     [
@@ -138,6 +139,7 @@ def test_without_a_cluster_nothing_is_queued(tmp_path: Path) -> None:
     assert status(project).pending == 0
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_down_changes_nothing_but_one_line_at_the_end(finished: Project, main_in: Main) -> None:
     without = main_in(finished.folder, *run_again(finished))
     url = dead_url()
@@ -181,6 +183,7 @@ def test_a_wrong_key_is_told_without_the_key(
         assert "run `funnelgate records setup`" in main_in(finished.folder, *run_again(finished)).err
 
 
+@pytest.mark.slow
 def test_an_outage_in_the_middle_ends_by_itself(sqlite_store: SqlStore, elastic_url: str, indices: str) -> None:
     told: list[str] = []
     outbox = SqlOutbox(sqlite_store)
@@ -196,6 +199,7 @@ def test_an_outage_in_the_middle_ends_by_itself(sqlite_store: SqlStore, elastic_
     assert len(in_cluster(elastic_url, indices)) == 40
 
 
+@pytest.mark.slow
 def test_a_cluster_that_hangs_does_not_hold_up_the_end(sqlite_store: SqlStore, elastic_url: str) -> None:
     """Its requests would take ten minutes each: the test would not end."""
     told: list[str] = []

@@ -283,6 +283,7 @@ def test_the_status_tells_how_much_waits_and_since_when(store):
     assert outbox.status().oldest_seconds == 0.0  # and not less
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_shippers_of_two_stores_and_a_writer_deliver_each_entry_at_least_once_and_count_it_once(store, seed):
     number = 300

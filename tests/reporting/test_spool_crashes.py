@@ -81,6 +81,7 @@ print(spool.status().shipped)
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_a_hundred_thousand_entries(tmp_path):
     out, _ = python(MEMORY, tmp_path).communicate(timeout=120)
     few, before, many, after, shipped = map(int, out.split())

@@ -13,7 +13,7 @@ from elastic_transport import TransportError
 from elasticsearch import Elasticsearch
 from elasticsearch.helpers import streaming_bulk
 
-from reporting.elastic.bulk import CHUNK_ITEMS, CUT_OFF, ROUNDS, TOO_LARGE, Answer, send, write_action
+from reporting.elastic.bulk import CHUNK_ITEMS, CUT_OFF, ROUNDS, TOO_LARGE, Action, Answer, send, write_action
 from reporting.elastic.documents import Document
 from tests.reporting.elastic.delivery import Cluster
 from tests.servers import faults
@@ -51,7 +51,7 @@ def place(plain: str, category: str) -> Place:
     return Place(plain, category)
 
 
-def documents(place: Place, number: int, version: int | None = None) -> list[dict[str, Any]]:
+def documents(place: Place, number: int, version: int | None = None) -> list[Action | dict[str, Any]]:
     return [write_action(place.document(f"d{n}", version, {"n": n})) for n in range(number)]
 
 
@@ -63,13 +63,19 @@ def stored(cluster: Cluster, place: Place) -> dict[str, dict[str, Any]]:
     return {hit["_id"].removeprefix(f"{place.mark} "): hit["_source"] for hit in mine}
 
 
-def quick(client: Elasticsearch, actions: list[dict[str, Any]]) -> list[Answer]:
+def as_in_the_manual(place: Place, number: int) -> list[dict[str, Any]]:
+    """As the helper's manual has them."""
+    made = [place.document(f"d{n}", None, {"n": n}) for n in range(number)]
+    return [{"_op_type": "create", "_index": one.index, "_id": one.id, "_source": one.source} for one in made]
+
+
+def quick(client: Elasticsearch, actions: list[Action | dict[str, Any]]) -> list[Answer]:
     return send(client, actions, wait=lambda seconds: None)
 
 
 def test_control_the_helper_by_itself_drops_what_is_refused_for_now(far_client, proxy, place):
     proxy.item_429(1.0, seed=1)
-    done = list(streaming_bulk(far_client, documents(place, 3), raise_on_error=False))
+    done = list(streaming_bulk(far_client, as_in_the_manual(place, 3), raise_on_error=False))
     assert [ok for ok, _ in done] == [False] * 3
     assert proxy.requests["/_bulk"] == 1  # it has not tried again
 
@@ -77,7 +83,7 @@ def test_control_the_helper_by_itself_drops_what_is_refused_for_now(far_client, 
 def test_control_a_broken_connection_ends_the_helper_whatever_it_is_told(far_client, proxy, place):
     proxy.drop_request()
     with pytest.raises(TransportError):
-        list(streaming_bulk(far_client, documents(place, 3), raise_on_error=False, raise_on_exception=False))
+        list(streaming_bulk(far_client, as_in_the_manual(place, 3), raise_on_error=False, raise_on_exception=False))
 
 
 @pytest.mark.parametrize("name", ["pipeline", "version", "routing"])
@@ -91,6 +97,7 @@ def test_a_field_with_the_name_of_a_parameter_survives_and_in_a_flat_action_it_d
     assert not control.ok or name not in stored(cluster, place)["flat"]
 
 
+@pytest.mark.slow
 def test_partly_refused_requests_give_one_answer_an_item_in_order(far_client, proxy, cluster, place):
     actions = documents(place, 2 * CHUNK_ITEMS + 7, version=1)
     actions[3] = write_action(place.document("wrong type", None, {"n": "no number"}))

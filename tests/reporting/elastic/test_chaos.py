@@ -218,6 +218,7 @@ def ended(*those: Shipping) -> Iterator[None]:
             one.give_up()
 
 
+@pytest.mark.slow
 def test_a_few_records_survive_a_storm(elastic_url: str, tmp_path: Path) -> None:
     prefix = f"storm-{secrets.token_hex(4)}"
     set_up(elastic_url, prefix)

@@ -94,6 +94,7 @@ def poison(store: SqlStore) -> None:
 # --- setup
 
 
+@pytest.mark.slow
 def test_setup_makes_everything_once_and_the_second_call_changes_nothing(project, run, elastic_url, monkeypatch):
     prefix = f"cli-{secrets.token_hex(4)}"
     monkeypatch.setenv("FUNNELGATE_ELASTIC__URL", elastic_url)
@@ -212,6 +213,7 @@ def test_what_waits_is_shipped_and_then_nothing_waits(store, cluster, run):
     assert "0 waiting (0 bytes); 2 shipped" in run("records", "status").out
 
 
+@pytest.mark.slow
 def test_a_block_ends_with_4_and_its_reason_and_everything_still_waits(store, cluster, run):
     url, prefix = cluster
     call(url, "PUT", f"/{prefix}-plans/_settings", {"index.blocks.write": True})
@@ -246,6 +248,7 @@ def test_an_entry_that_is_refused_for_good_is_put_aside_listed_and_queued_again(
     assert fits("revive", run("records", "revive", "--json")) == {"revived": 0, "put_aside": []}
 
 
+@pytest.mark.slow
 def test_a_version_booked_by_another_with_other_content_is_put_aside_as_a_conflict(store, cluster, run, tmp_path):
     with open_store(f"sqlite:///{tmp_path / 'other.db'}") as other, other.begin() as work:
         work.put_record(make_record("index", planid="p", input=3))
@@ -273,6 +276,7 @@ def test_while_another_ships_nothing_is_shipped_and_the_end_says_so(store, clust
     assert run("records", "ship").code == 0  # nothing waits: nothing to wait for
 
 
+@pytest.mark.slow
 def test_a_spool_is_shipped_and_its_plan_counts_although_nobody_registered_it(cluster, run, tmp_path):
     url, prefix = cluster
     folder = tmp_path / "spool"
@@ -339,6 +343,7 @@ def test_what_still_waits_is_named_as_the_reason(store, cluster, run):
     assert fits("verify", run("records", "verify", "--json"))["pending"] == 2
 
 
+@pytest.mark.slow
 def test_extra_documents_stay_unless_told_otherwise(store, cluster, run):
     url, prefix = cluster
     run("records", "ship")

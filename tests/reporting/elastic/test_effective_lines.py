@@ -100,6 +100,7 @@ def leaf_number(number: int, days: list[Date]) -> dict[str, Any]:
     return {"task": "quality", "date": days[number % 2], "category": "ab"[number // 2]}
 
 
+@pytest.mark.slow
 @given(changes, st.integers(0, 2**32))
 @settings(max_examples=60)
 def test_lines_say_what_the_plans_say_after_any_changes_delivered_in_any_order_by_two_sinks(store, changes, seed):
@@ -222,6 +223,7 @@ def test_a_sink_that_knows_older_plans_changes_no_line(cluster, client, category
     assert cluster.line(leaf(record))["effective_planid"] == "rerun"
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_a_plan_that_is_abandoned_counts_for_nothing_and_one_that_completes_is_no_longer_provisional(
     cluster, client, category, own_day
@@ -246,6 +248,7 @@ def test_a_plan_that_is_abandoned_counts_for_nothing_and_one_that_completes_is_n
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_plan_that_gives_up_a_day_counts_there_no_longer(cluster, far_client, proxy, store, category, own_day, fails):

@@ -21,7 +21,7 @@ from reporting.stores.elastic import ElasticStore
 from reporting.testing import MOMENT, make_plan, make_record
 from tests.reporting.elastic.delivery import Cluster, fates, leaf, plan_entry, record_entry
 
-pytestmark = pytest.mark.elasticsearch
+pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 
 def sink_of(cluster: Cluster, client: Elasticsearch) -> ElasticSink:

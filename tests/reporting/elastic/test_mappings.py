@@ -238,6 +238,7 @@ def test_settings_compare_however_they_are_nested():
     assert flat_settings(nested) == flat_settings(dotted)
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_the_real_server_takes_each_document_and_gives_it_back_and_indexes_each_field(
     client: Elasticsearch, ready: str

@@ -41,7 +41,7 @@ from tests.reporting.elastic.damages import (
 from tests.reporting.elastic.shipped import DAYS, METRICS, Shipped, fill, opened, wrong
 from tests.servers.rest import call, remove_everything
 
-pytestmark = pytest.mark.elasticsearch
+pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

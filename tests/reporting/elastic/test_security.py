@@ -175,6 +175,7 @@ def test_no_role_may_do_everything_or_touch_restricted_indices(name: RoleName):
         assert not {"all", "write", "delete_index"} & set(part["privileges"])
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_the_three_keys_do_their_work_and_nothing_else(elastic_url: str, elastic_prefix: str, ca: trustme.CA):
     record = make_record()
@@ -216,6 +217,7 @@ def test_the_three_keys_do_their_work_and_nothing_else(elastic_url: str, elastic
         assert refused(client.info)
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_the_store_writes_and_deletes_with_the_shipper_s_key_and_reads_with_the_reader_s(
     elastic_url: str, elastic_prefix: str, ca: trustme.CA

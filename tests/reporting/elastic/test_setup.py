@@ -61,6 +61,7 @@ def marked(kind: Kind, **fields: Any) -> dict[str, Any]:
     return mapping | {"properties": mapping["properties"] | fields}
 
 
+@pytest.mark.slow
 def test_the_first_run_makes_everything_and_the_second_nothing(client: Elasticsearch, elastic_prefix: str):
     days = [DAY, DAY.replace(day=30)]
     first = setup(client, elastic_prefix, ["live"], days)

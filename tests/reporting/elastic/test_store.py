@@ -325,6 +325,7 @@ def test_a_query_may_name_more_plans_than_the_server_takes_in_one_clause(store):
     assert [total.group for total in store.totals(RecordQuery(planids=many), ["planid"])] == [("mine",)]
 
 
+@pytest.mark.slow
 @elastic
 def test_threads_that_share_a_store_lose_nothing(store):
     writers, attempts = 4, 5
