@@ -112,6 +112,7 @@ def test_setup_makes_everything_once_and_the_second_call_changes_nothing(project
         remove_everything(elastic_url, prefix)
 
 
+@pytest.mark.slow
 def test_the_metrics_of_every_task_get_a_field():
     spec = TaskSpec(unit_in="a", unit_out="a")
     tasks = {"a": spec.model_copy(update={"metrics": ("x", "y")}), "b": spec.model_copy(update={"metrics": ("y",)})}
@@ -119,12 +120,14 @@ def test_the_metrics_of_every_task_get_a_field():
     assert declared_metrics(graph) == {"x", "y"}
 
 
+@pytest.mark.slow
 def test_months_are_those_that_two_days_span():
     days = [DAY.replace(year=year, month=month) for year, month in ((2026, 11), (2026, 12), (2027, 1))]
     assert months_between(days[0], days[2].replace(day=28)) == days
     assert months_between(days[0].replace(day=30), days[0].replace(day=30)) == days[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -152,11 +155,13 @@ def refused(ran: Ran, code: int, *parts: str) -> None:
 COMMANDS = (("ship",), ("verify",), ("replay",), ("setup",), ("export", "--store", "elastic"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_without_a_cluster_in_the_settings_the_error_says_where_to_name_it(command, store, run):
     refused(run("records", *command), 2, "elastic.url is not set")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_cluster_that_is_not_there_ends_with_4_at_once_and_nothing_is_lost(command, store, run, monkeypatch):
     monkeypatch.setenv("FUNNELGATE_ELASTIC__URL", f"http://127.0.0.1:{free_port()}")
@@ -164,6 +169,7 @@ def test_a_cluster_that_is_not_there_ends_with_4_at_once_and_nothing_is_lost(com
     assert waiting(store) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(
     ("settings", "says"),
@@ -184,6 +190,7 @@ def test_wrong_settings_end_with_2_and_show_no_secret(command, settings, says, s
     assert waiting(store) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one != ("setup",)], ids=" ".join)
 def test_before_setup_the_error_says_to_run_it(command, store, run, elastic_url, monkeypatch):
     monkeypatch.setenv("FUNNELGATE_ELASTIC__URL", elastic_url)
@@ -229,6 +236,7 @@ def test_a_block_ends_with_4_and_its_reason_and_everything_still_waits(store, cl
     assert run("records", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_an_entry_that_is_refused_for_good_is_put_aside_listed_and_queued_again(store, cluster, run):
     poison(store)
     ran = run("records", "ship")
@@ -264,6 +272,7 @@ def test_a_version_booked_by_another_with_other_content_is_put_aside_as_a_confli
     assert run("records", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_while_another_ships_nothing_is_shipped_and_the_end_says_so(store, cluster, run):
     assert SqlOutbox(store).lead("another", 600.0)
     ran = run("records", "ship", "--seconds", "0")
@@ -292,10 +301,12 @@ def test_a_spool_is_shipped_and_its_plan_counts_although_nobody_registered_it(cl
     assert not (Path("state") / "store.db").exists()  # no SQL store was made on the way
 
 
+@pytest.mark.slow
 def test_a_spool_that_is_not_there_ends_with_2(cluster, run):
     refused(run("records", "ship", "--spool", "nowhere"), 2, "--spool nowhere: no such folder")
 
 
+@pytest.mark.slow
 def test_the_status_is_shown_also_when_the_cluster_is_away_or_none_is_named(store, run, monkeypatch):
     none = run("records", "status", "--json")
     assert fits("status", none)["cluster"] is None
@@ -336,6 +347,7 @@ def test_a_document_deleted_by_hand_ends_verify_with_1_until_a_replay(store, clu
     assert run("records", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_what_still_waits_is_named_as_the_reason(store, cluster, run):
     ran = run("records", "verify")
     assert ran.code == 1
@@ -355,6 +367,7 @@ def test_extra_documents_stay_unless_told_otherwise(store, cluster, run):
     assert run("records", "verify").code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["verify", "replay", "export"])
 def test_days_that_make_no_sense_end_with_2(command, cluster, run):
     refused(run("records", command, "--date", "x"), 2, "'x' is no day")
@@ -362,6 +375,7 @@ def test_days_that_make_no_sense_end_with_2(command, cluster, run):
     refused(run("records", command, "--from", "2026-11-02", "--to", "2026-11-01"), 2, "swap them")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["sql", "elastic"])
 def test_records_are_exported_from_either_store(source, store, cluster, run, tmp_path):
     newer = make_record("index", planid="p", attempt=2)
@@ -378,10 +392,12 @@ def test_records_are_exported_from_either_store(source, store, cluster, run, tmp
     assert run("records", "export", "--store", source, "--from", "2026-11-02").out == ""
 
 
+@pytest.mark.slow
 def test_an_unknown_format_ends_with_2(store, run):
     refused(run("records", "export", "--format", "xml"), 2, "--format 'xml' is none; expected jsonl, csv, parquet")
 
 
+@pytest.mark.slow
 def test_on_a_terminal_progress_is_shown_on_standard_error_only(store, cluster, run, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     shipped = run("records", "ship", "--json")

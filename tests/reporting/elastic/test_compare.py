@@ -23,7 +23,7 @@ from reporting.testing import DAY, MOMENT, make_plan, make_record
 from tests.reporting.elastic.shipped import DAYS, METRICS, Shipped, fill, opened, wrong
 from tests.servers.rest import remove_everything
 
-pytestmark = pytest.mark.elasticsearch
+pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,6 @@ def shipped(client: Elasticsearch, prefix: str, tmp_path: Path) -> Iterator[Ship
         shipped.empty()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_after_shipping_a_random_ledger_every_document_is_compared_and_none_differs(seed, shipped):
     fill(shipped.store, seed)
@@ -74,7 +73,6 @@ def test_before_shipping_everything_is_missing_and_days_are_counted_apart(shippe
     assert shipped.compare(Span(DAY - timedelta(days=9), DAY - timedelta(days=1))).compared == 0
 
 
-@pytest.mark.slow
 def test_records_deleted_by_plan_are_gone_on_both_sides_and_their_lookup_lines_stay(shipped):
     plan = make_plan("p", completed_at=MOMENT)
     records = [make_record(planid="p", subinstance=f"{number:03}") for number in range(5)]
@@ -92,7 +90,6 @@ def test_records_deleted_by_plan_are_gone_on_both_sides_and_their_lookup_lines_s
     assert len(shipped.documents(Kind.EFFECTIVE)) == 5
 
 
-@pytest.mark.slow
 def test_a_leaf_for_which_no_plan_counts_may_have_an_empty_line_or_none(shipped):
     plan = make_plan("p")
     record = make_record(planid="p")
@@ -110,7 +107,6 @@ def test_a_leaf_for_which_no_plan_counts_may_have_an_empty_line_or_none(shipped)
     assert wrong(shipped.compare()) == (0, 1, 0)
 
 
-@pytest.mark.slow
 def test_names_of_every_script_and_many_plans_a_day_are_found(shipped):
     """Names are sorted by bytes on one side and may be sorted otherwise on the other."""
     names = ("a", "A", "Z", "é", "z", "größe", "货号", "[x]", "a b", "100%", "-", "𝔘")
@@ -125,7 +121,6 @@ def test_names_of_every_script_and_many_plans_a_day_are_found(shipped):
     assert len(shipped.store.records(RecordQuery())) == len(names) ** 2
 
 
-@pytest.mark.slow
 def test_documents_of_a_closed_index_are_not_called_missing(shipped):
     shipped.put(make_record())
     shipped.ship()
@@ -134,7 +129,6 @@ def test_documents_of_a_closed_index_are_not_called_missing(shipped):
         shipped.compare()
 
 
-@pytest.mark.slow
 def test_another_stores_documents_under_one_prefix_are_extra(shipped, tmp_path):
     shipped.put(make_record(planid="mine"))
     shipped.ship()
@@ -151,7 +145,6 @@ def test_another_stores_documents_under_one_prefix_are_extra(shipped, tmp_path):
     }
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_store(shipped):
     """Peaks over 4 and over 16 chunks of one day differ by less than one chunk takes."""
     import tracemalloc

@@ -150,6 +150,7 @@ def outcome(entry: Entry) -> Outcome:
     return Outcome(entry, Fate.DELIVERED)
 
 
+@pytest.mark.slow
 def test_a_line_is_written_once_for_each_state_of_the_plans():
     registry = KnownPlans([make_plan()], [Leaf("quality", DAY, "a"), Leaf("quality", DAY, "b")])
     keeper = EffectiveKeeper(registry, "x")
@@ -166,6 +167,7 @@ def test_a_line_is_written_once_for_each_state_of_the_plans():
     assert len(keeper.lines(registry.leaves_)) == 2
 
 
+@pytest.mark.slow
 def test_what_is_remembered_stays_bounded(monkeypatch):
     monkeypatch.setattr(module, "_LEAVES_KEPT", 100)
     monkeypatch.setattr(module, "_DAYS_KEPT", 5)
@@ -182,6 +184,7 @@ def test_what_is_remembered_stays_bounded(monkeypatch):
     assert sum(len(day.written) for day in keeper._days.values()) <= 100
 
 
+@pytest.mark.slow
 def test_a_registry_that_fails_in_the_middle_leaves_no_line_for_written_that_was_not():
     class Fails(KnownPlans):
         def revision(self, day):
@@ -197,6 +200,7 @@ def test_a_registry_that_fails_in_the_middle_leaves_no_line_for_written_that_was
     assert len(keeper.lines([mine])) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_the_lookup_index_takes_external_versions(cluster, client, category):
     record = make_record(category=category)
@@ -208,6 +212,7 @@ def test_the_lookup_index_takes_external_versions(cluster, client, category):
     assert call(cluster.url, "GET", f"/{index}/_doc/{effective_id(leaf(record))}")[1]["_version"] == 17
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_a_sink_that_knows_older_plans_changes_no_line(cluster, client, category):
     record = make_record(category=category)

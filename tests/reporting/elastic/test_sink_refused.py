@@ -29,7 +29,7 @@ from tests.reporting.elastic.delivery import (
 from tests.servers import faults
 from tests.servers.tls_proxy import TlsProxy
 
-pytestmark = pytest.mark.elasticsearch
+pytestmark = [pytest.mark.elasticsearch, pytest.mark.slow]
 
 D, S, C, P, R, B = Fate.DELIVERED, Fate.STALE, Fate.CONFLICT, Fate.POISON, Fate.RETRY, Fate.BLOCKED
 Make = Callable[..., TaskRecord]
@@ -86,7 +86,6 @@ def test_a_write_block_stops_what_it_concerns_and_blames_no_document(cluster, cl
     assert record_of(cluster.record(blocked.key)) == blocked
 
 
-@pytest.mark.slow
 def test_a_closed_index_stops_what_it_concerns(cluster, client, make, own_day):
     both_months(cluster, client, make, own_day)
     index, entry = index_of(cluster.prefix, Kind.RECORDS, own_day), record_entry(make(date=own_day, emit=1))
