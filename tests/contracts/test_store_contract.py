@@ -348,8 +348,9 @@ def test_what_one_object_wrote_the_other_reads(twins):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("elastic", marks=pytest.mark.elasticsearch)], indirect=True)
 def test_no_group_is_lost_where_there_are_more_than_one_answer_can_hold(store):
-    """Elasticsearch answers with at most 65,536 groups."""
+    """Elasticsearch answers with at most 65,536 groups; SQLite stands for those that have no such limit."""
     made = [
         make_record(task, category=f"c{n % 7}", subinstance=f"{n:05}", input=n, dropped={"blurred": n % 5})
         for task in ("hash", "quality")
