@@ -112,7 +112,6 @@ def test_setup_makes_everything_once_and_the_second_call_changes_nothing(project
         remove_everything(elastic_url, prefix)
 
 
-@pytest.mark.slow
 def test_the_metrics_of_every_task_get_a_field():
     spec = TaskSpec(unit_in="a", unit_out="a")
     tasks = {"a": spec.model_copy(update={"metrics": ("x", "y")}), "b": spec.model_copy(update={"metrics": ("y",)})}
@@ -120,14 +119,12 @@ def test_the_metrics_of_every_task_get_a_field():
     assert declared_metrics(graph) == {"x", "y"}
 
 
-@pytest.mark.slow
 def test_months_are_those_that_two_days_span():
     days = [DAY.replace(year=year, month=month) for year, month in ((2026, 11), (2026, 12), (2027, 1))]
     assert months_between(days[0], days[2].replace(day=28)) == days
     assert months_between(days[0].replace(day=30), days[0].replace(day=30)) == days[:1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -155,13 +152,11 @@ def refused(ran: Ran, code: int, *parts: str) -> None:
 COMMANDS = (("ship",), ("verify",), ("replay",), ("setup",), ("export", "--store", "elastic"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_without_a_cluster_in_the_settings_the_error_says_where_to_name_it(command, store, run):
     refused(run("records", *command), 2, "elastic.url is not set")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_a_cluster_that_is_not_there_ends_with_4_at_once_and_nothing_is_lost(command, store, run, monkeypatch):
     monkeypatch.setenv("FUNNELGATE_ELASTIC__URL", f"http://127.0.0.1:{free_port()}")
@@ -169,7 +164,6 @@ def test_a_cluster_that_is_not_there_ends_with_4_at_once_and_nothing_is_lost(com
     assert waiting(store) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize(
     ("settings", "says"),
@@ -190,7 +184,6 @@ def test_wrong_settings_end_with_2_and_show_no_secret(command, settings, says, s
     assert waiting(store) == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", [one for one in COMMANDS if one != ("setup",)], ids=" ".join)
 def test_before_setup_the_error_says_to_run_it(command, store, run, elastic_url, monkeypatch):
     monkeypatch.setenv("FUNNELGATE_ELASTIC__URL", elastic_url)
@@ -301,7 +294,6 @@ def test_a_spool_is_shipped_and_its_plan_counts_although_nobody_registered_it(cl
     assert not (Path("state") / "store.db").exists()  # no SQL store was made on the way
 
 
-@pytest.mark.slow
 def test_a_spool_that_is_not_there_ends_with_2(cluster, run):
     refused(run("records", "ship", "--spool", "nowhere"), 2, "--spool nowhere: no such folder")
 
@@ -367,7 +359,6 @@ def test_extra_documents_stay_unless_told_otherwise(store, cluster, run):
     assert run("records", "verify").code == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", ["verify", "replay", "export"])
 def test_days_that_make_no_sense_end_with_2(command, cluster, run):
     refused(run("records", command, "--date", "x"), 2, "'x' is no day")
@@ -392,7 +383,6 @@ def test_records_are_exported_from_either_store(source, store, cluster, run, tmp
     assert run("records", "export", "--store", source, "--from", "2026-11-02").out == ""
 
 
-@pytest.mark.slow
 def test_an_unknown_format_ends_with_2(store, run):
     refused(run("records", "export", "--format", "xml"), 2, "--format 'xml' is none; expected jsonl, csv, parquet")
 
