@@ -97,7 +97,12 @@ def speaks_tls(host: str, port: int, timeout: float) -> bool:
     lax.check_hostname = False
     lax.verify_mode = ssl.CERT_NONE
     try:
-        with socket.create_connection((host, port), timeout=timeout) as plain, lax.wrap_socket(plain):
+        # The handshake apart: where it is cut off, `with` still closes the socket.
+        with (
+            socket.create_connection((host, port), timeout=timeout) as plain,
+            lax.wrap_socket(plain, do_handshake_on_connect=False) as wrapped,
+        ):
+            wrapped.do_handshake()
             return True
     except OSError:
         return False
