@@ -7,6 +7,7 @@ elastic-transport 9.4.2; `tests/reporting/elastic/test_trust.py` holds the attac
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -15,6 +16,9 @@ from typing import Any
 
 FINGERPRINT_LENGTH = 64
 """Hexadecimal digits of a SHA-256."""
+
+_ALERT, _HANDSHAKE = b"\x15", b"\x16"
+"""Content types of TLS records (RFC 8446, section 5.1) with which a server can answer the first message."""
 
 
 class PinMismatch(ssl.SSLError):
@@ -92,18 +96,21 @@ def context_of_fingerprint(fingerprint: str) -> ssl.SSLContext:
 
 
 def speaks_tls(host: str, port: int, timeout: float) -> bool:
-    """Tell whether a port answers a TLS handshake, whatever its certificate."""
+    """Tell whether a port answers a TLS handshake, whatever its certificate.
+
+    Only the first message goes out, from memory: `SSLContext.wrap_socket` leaves a socket open where the other side
+    resets the connection before it has looked at it (CPython 3.11, `SSLSocket._create`).
+    """
     lax = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     lax.check_hostname = False
     lax.verify_mode = ssl.CERT_NONE
+    hello = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        lax.wrap_bio(ssl.MemoryBIO(), hello).do_handshake()
     try:
-        # The handshake apart: where it is cut off, `with` still closes the socket.
-        with (
-            socket.create_connection((host, port), timeout=timeout) as plain,
-            lax.wrap_socket(plain, do_handshake_on_connect=False) as wrapped,
-        ):
-            wrapped.do_handshake()
-            return True
+        with socket.create_connection((host, port), timeout=timeout) as plain:
+            plain.sendall(hello.read())
+            return plain.recv(1) in (_ALERT, _HANDSHAKE)
     except OSError:
         return False
 
