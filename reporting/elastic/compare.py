@@ -17,10 +17,10 @@ from reporting.elastic.client import cluster_errors, url_of
 from reporting.elastic.documents import Document
 from reporting.elastic.mappings import patterns
 from reporting.elastic.names import MONTHLY, Kind, index_of
+from reporting.elastic.refusals import refuse_unreadable
 from reporting.elastic.search import indices_between, point_in_time
 from reporting.elastic.stored import Stored
 from reporting.elastic.truth import EVERYTHING, Hit, Line, Span, SqlTruth, place_of
-from reporting.errors import StoreError
 from reporting.key import KEY_PARTS
 
 if TYPE_CHECKING:
@@ -253,12 +253,7 @@ def look_up(client: Elasticsearch, documents: Sequence[Document]) -> list[tuple[
 
 
 def _found(answer: dict[str, Any]) -> tuple[Stored, int] | None:
-    error = answer.get("error")
-    if error is not None and error["type"] != "index_not_found_exception":
-        raise StoreError(
-            f"elasticsearch: document {answer['_id']} of index {answer['_index']} cannot be read:"
-            f" {error['type']}: {error['reason']}; see that the index is open and healthy"
-        )
+    refuse_unreadable(answer)
     if not answer.get("found"):
         return None
     return Stored(answer["_source"], answer["_seq_no"], answer["_primary_term"]), answer["_version"]

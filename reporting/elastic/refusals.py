@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reporting.elastic.trust import PinMismatch
@@ -141,3 +141,17 @@ def _brief(text: str) -> str:
     """Return a server's words on one line, not too long, and without an Authorization header."""
     line = re.sub(r"(?i)\b(apikey|bearer|basic)\s+\S+", r"\1 ...", " ".join(text.split()))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+def refuse_unreadable(answer: Mapping[str, Any]) -> None:
+    """Refuse one item of an `mget` answer whose index cannot be read: it is not the same as nothing being there.
+
+    Raises:
+        StoreError: the index is closed, or its shard is away. An index that does not exist holds nothing.
+    """
+    error = answer.get("error")
+    if error is not None and error["type"] != "index_not_found_exception":
+        raise StoreError(
+            f"elasticsearch: document {answer['_id']} of index {answer['_index']} cannot be read:"
+            f" {error['type']}: {error['reason']}; see that the index is open and healthy"
+        )

@@ -15,7 +15,7 @@ from elasticsearch import ApiError, Elasticsearch, TransportError
 
 from reporting.elastic.client import cluster_errors, url_of
 from reporting.elastic.names import Kind, index_of, pattern_of
-from reporting.errors import StoreError
+from reporting.elastic.refusals import refuse_unreadable
 
 PAGE = 5_000
 """Documents a page: about 10 MB of records."""
@@ -236,12 +236,7 @@ def fetch(
 
 
 def _source(answer: Mapping[str, Any]) -> dict[str, Any] | None:
-    error = answer.get("error")
-    if error is not None and error["type"] != "index_not_found_exception":
-        raise StoreError(
-            f"elasticsearch: document {answer['_id']} of index {answer['_index']} cannot be read:"
-            f" {error['type']}: {error['reason']}; see that the index is open and healthy"
-        )
+    refuse_unreadable(answer)
     return answer["_source"] if answer.get("found") else None
 
 

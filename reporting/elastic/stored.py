@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reporting.elastic.bulk import CUT_OFF, Answer, send
 from reporting.elastic.documents import Document
-from reporting.errors import StoreError
+from reporting.elastic.refusals import refuse_unreadable
 
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
@@ -53,12 +53,7 @@ def stored_fields(
 
 def _stored(answer: dict[str, Any]) -> Stored | None:
     """Read one item; an index that is not there holds nothing, one that cannot be read is not an empty one."""
-    error = answer.get("error")
-    if error is not None and error["type"] != "index_not_found_exception":
-        raise StoreError(
-            f"elasticsearch: document {answer['_id']} of index {answer['_index']} cannot be read:"
-            f" {error['type']}: {error['reason']}; see that the index is open and healthy"
-        )
+    refuse_unreadable(answer)
     return Stored(answer["_source"], answer["_seq_no"], answer["_primary_term"]) if answer.get("found") else None
 
 
