@@ -122,7 +122,6 @@ def send(
     client: Elasticsearch,
     actions: Sequence[Action | dict[str, Any]],
     *,
-    refresh: bool = False,
     wait: Callable[[float], object] = time.sleep,
 ) -> list[Answer]:
     """Write documents; return one answer for each, in order. Repeating a call is safe by the actions' own versions.
@@ -130,7 +129,6 @@ def send(
     Args:
         client: with no retries of its own.
         actions: see `write_action`; or as the client's helper takes them, with `_source`.
-        refresh: make them visible to searches before returning; for stores, never for the shipper.
         wait: how to wait between rounds, in seconds; the shipper's wait ends early when it is told to stop.
     """
     answers: list[Answer] = [Answer(CUT_OFF, reason="not sent")] * len(actions)
@@ -138,7 +136,7 @@ def send(
     for number in range(ROUNDS):
         if number:
             wait(FIRST_WAIT_SECONDS * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
-        for index, answer in zip(todo, _once(client, [actions[i] for i in todo], refresh), strict=True):
+        for index, answer in zip(todo, _once(client, [actions[i] for i in todo]), strict=True):
             answers[index] = answer
         todo = [index for index in todo if answers[index].status in NOT_NOW]
         if not todo or any(answer.status == CUT_OFF for answer in answers):
@@ -146,12 +144,12 @@ def send(
     return answers
 
 
-def _once(client: Elasticsearch, actions: Sequence[Action | dict[str, Any]], refresh: bool) -> list[Answer]:
+def _once(client: Elasticsearch, actions: Sequence[Action | dict[str, Any]]) -> list[Answer]:
     """Send each action once; a connection that breaks leaves the rest without an answer."""
     answers: list[Answer] = []
     lost = Answer(CUT_OFF, reason="the answer has not as many items as the request")
     try:
-        for action, (done, item) in zip(actions, _stream(client, actions, refresh), strict=False):
+        for action, (done, item) in zip(actions, _stream(client, actions), strict=False):
             wanted = action.id if isinstance(action, Action) else action["_id"]
             if next(iter(item.values())).get("_id", wanted) != wanted:
                 break  # an item is missing: whose answers the others are is not known
@@ -163,24 +161,22 @@ def _once(client: Elasticsearch, actions: Sequence[Action | dict[str, Any]], ref
     except (KeyError, TypeError, AttributeError) as error:  # from the helper's reading of the answer
         lost = Answer(CUT_OFF, reason=f"answered something that is no answer to a bulk request ({error!r})")
     answers += [lost] * (len(actions) - len(answers))
-    return _one_by_one(client, actions, answers, refresh) if len(actions) > 1 else answers
+    return _one_by_one(client, actions, answers) if len(actions) > 1 else answers
 
 
 def _one_by_one(
-    client: Elasticsearch, actions: Sequence[Action | dict[str, Any]], answers: list[Answer], refresh: bool
+    client: Elasticsearch, actions: Sequence[Action | dict[str, Any]], answers: list[Answer]
 ) -> list[Answer]:
     """Send each action again that went in a request which was too large: alone it may well be taken."""
     for index, answer in enumerate(answers):
         if answer.status == TOO_LARGE:
-            answers[index] = _once(client, [actions[index]], refresh)[0]
+            answers[index] = _once(client, [actions[index]])[0]
             if answers[index].status == CUT_OFF:  # not a timeout for each of the others
                 return [answers[index] if left.status == TOO_LARGE else left for left in answers]
     return answers
 
 
-def _stream(
-    client: Elasticsearch, actions: Iterable[Action | dict[str, Any]], refresh: bool
-) -> Iterable[tuple[bool, dict[str, Any]]]:
+def _stream(client: Elasticsearch, actions: Iterable[Action | dict[str, Any]]) -> Iterable[tuple[bool, dict[str, Any]]]:
     return streaming_bulk(
         client,
         cast("Iterable[dict[str, Any]]", actions),
@@ -189,7 +185,6 @@ def _stream(
         max_chunk_bytes=CHUNK_BYTES,
         raise_on_error=False,
         max_retries=0,
-        refresh=refresh,
     )
 
 

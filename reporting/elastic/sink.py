@@ -102,14 +102,13 @@ class ElasticSink:
         self._due: dict[str, set[Date]] = {}
         """Days that a plan has or had, until their lines are written."""
 
-    def deliver(self, entries: Sequence[Entry], *, refresh: bool = False) -> list[Outcome]:
+    def deliver(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Hand entries over; return one outcome for each, in order. Never raises for what the cluster answers.
 
         The next part is packed by a thread while the cluster works on this one.
 
         Args:
             entries: any number; they are sent in parts of at most `bulk.CHUNK_ITEMS`.
-            refresh: make them visible to searches before returning.
         """
         parts = list(_parts(entries))
         outcomes: list[Outcome] = []
@@ -126,19 +125,19 @@ class ElasticSink:
                     continue
                 if number + 1 < len(parts):
                     ahead = packer.submit(self._packed, parts[number + 1])
-                outcomes += self._delivered(parcels, waiting, refresh)
+                outcomes += self._delivered(parcels, waiting)
         return outcomes
 
-    def _delivered(self, parcels: Sequence[_Parcel], waiting: set[str], refresh: bool) -> list[Outcome]:
+    def _delivered(self, parcels: Sequence[_Parcel], waiting: set[str]) -> list[Outcome]:
         """Deliver one part; `waiting` holds the documents whose earlier entries could not be delivered."""
         try:
             with cluster_errors(url_of(self._client)):
-                self._write_once(parcels, refresh)
+                self._write_once(parcels)
                 self._note_days(parcels)
-                self._put(parcels, refresh)
+                self._put(parcels)
                 waiting |= {one.entry.document_id for one in parcels if one.fate in (Fate.RETRY, Fate.BLOCKED)}
-                self._remove(parcels, waiting, refresh)
-                self._keep_effective(parcels, refresh)
+                self._remove(parcels, waiting)
+                self._keep_effective(parcels)
         except FunnelgateError as error:
             # A question that decides what to write went unanswered (what is stored now, which plans there are).
             self._keeper.forget_all()
@@ -180,10 +179,10 @@ class ElasticSink:
             gone = Document(index, key.document_id(), entry.version, {})
             parcel.gone.append(Packed(gone, _delete_action(gone)))
 
-    def _write_once(self, parcels: Iterable[_Parcel], refresh: bool) -> None:
+    def _write_once(self, parcels: Iterable[_Parcel]) -> None:
         pairs = [(parcel, packed) for parcel in parcels if parcel.alive for packed in parcel.once]
         there: list[tuple[_Parcel, Document]] = []
-        for (parcel, packed), answer in self._sent(pairs, refresh):
+        for (parcel, packed), answer in self._sent(pairs):
             if answer.status == CONFLICT:
                 there.append((parcel, packed.document))
             else:
@@ -196,10 +195,10 @@ class ElasticSink:
             elif found.source.get("content_hash") != document.source["content_hash"]:
                 parcel.end(Fate.CONFLICT, _conflict(parcel))
 
-    def _put(self, parcels: Iterable[_Parcel], refresh: bool) -> None:
+    def _put(self, parcels: Iterable[_Parcel]) -> None:
         pairs = [(parcel, packed) for parcel in parcels if parcel.alive for packed in parcel.put]
         refused: list[tuple[_Parcel, Document]] = []
-        for (parcel, packed), answer in self._sent(pairs, refresh):
+        for (parcel, packed), answer in self._sent(pairs):
             if answer.status == CONFLICT:
                 refused.append((parcel, packed.document))
             else:
@@ -219,14 +218,14 @@ class ElasticSink:
             days = {*document.source["dates"], *(stored.source.get("dates", ()) if stored else ())}
             self._due.setdefault(document.id, set()).update(map(Date.fromisoformat, days))
 
-    def _remove(self, parcels: Iterable[_Parcel], waiting: set[str], refresh: bool) -> None:
+    def _remove(self, parcels: Iterable[_Parcel], waiting: set[str]) -> None:
         pairs = [(parcel, packed) for parcel in parcels if parcel.alive for packed in parcel.gone]
         for parcel, _ in pairs:
             if parcel.entry.document_id in waiting:  # else the record would come after its deletion, and stay
                 parcel.end(Fate.RETRY, "an earlier entry of the same record waits")
         pairs = [(parcel, packed) for parcel, packed in pairs if parcel.alive]
         refused: list[tuple[_Parcel, Document]] = []
-        for (parcel, packed), answer in self._sent(pairs, refresh):
+        for (parcel, packed), answer in self._sent(pairs):
             if answer.status == CONFLICT:
                 refused.append((parcel, packed.document))
             elif answer.status != MISSING or answer.operator_must_act:
@@ -236,10 +235,10 @@ class ElasticSink:
             if found is not None and own_version(found.source) > (document.version or 0):
                 parcel.fate = Fate.STALE  # written anew since
             elif found is not None:  # somebody changed it by hand
-                again = send(self._client, [_delete_action(document, found)], refresh=refresh, wait=self._wait)[0]
+                again = send(self._client, [_delete_action(document, found)], wait=self._wait)[0]
                 _judge(parcel, Answer(CUT_OFF, reason="another writer came first") if not again.ok else again)
 
-    def _keep_effective(self, parcels: Sequence[_Parcel], refresh: bool) -> None:
+    def _keep_effective(self, parcels: Sequence[_Parcel]) -> None:
         """Write the lines that deliveries of plans, manifests and records make necessary."""
         alive = [parcel for parcel in parcels if parcel.alive]
         if self._implicit is not None:
@@ -247,7 +246,7 @@ class ElasticSink:
             self._implicit.register(TaskRecord.model_validate_json(body) for body in records)
         plans = [(parcel, parcel.plan.planid) for parcel in alive if parcel.plan is not None]
         for day in sorted({day for _, planid in plans for day in self._due[planid]}):
-            self._write_day(day, [parcel for parcel, planid in plans if day in self._due[planid]], refresh)
+            self._write_day(day, [parcel for parcel, planid in plans if day in self._due[planid]])
         for parcel, planid in plans:
             if parcel.alive:
                 self._due.pop(planid, None)
@@ -255,9 +254,9 @@ class ElasticSink:
         for parcel in alive:
             for leaf in parcel.leaves:
                 reported.setdefault(leaf, []).append(parcel)
-        self._write_lines(self._keeper.lines(reported), reported.__getitem__, refresh)
+        self._write_lines(self._keeper.lines(reported), reported.__getitem__)
 
-    def _write_day(self, day: Date, parcels: Sequence[_Parcel], refresh: bool) -> None:
+    def _write_day(self, day: Date, parcels: Sequence[_Parcel]) -> None:
         """Write the lines of a day whose plans were changed by some parcels."""
         # A registry in the cluster finds by search. The plans first: who still sees the old ones has put its records
         # before this, and they are found by what follows.
@@ -266,13 +265,11 @@ class ElasticSink:
         self._client.indices.refresh(index=mine, ignore_unavailable=True)
         lines = iter(self._keeper.day_lines(day))
         while part := list(islice(lines, _LINES_AT_ONCE)):
-            self._write_lines(part, lambda _: parcels, refresh)
+            self._write_lines(part, lambda _: parcels)
 
-    def _write_lines(
-        self, lines: Sequence[Document], parcels_of: Callable[[Leaf], Sequence[_Parcel]], refresh: bool
-    ) -> None:
+    def _write_lines(self, lines: Sequence[Document], parcels_of: Callable[[Leaf], Sequence[_Parcel]]) -> None:
         """Write lines; one that fails keeps the parcels of its leaf queued."""
-        answers = self._send([pack(line) for line in lines], refresh)
+        answers = self._send([pack(line) for line in lines])
         refused = [place for place, answer in enumerate(answers) if answer.status == CONFLICT]
         settled = settle_refused(self._client, [lines[place] for place in refused], wait=self._wait)
         for place, outcome in zip(refused, settled, strict=True):
@@ -286,13 +283,11 @@ class ElasticSink:
             for parcel in parcels_of(leaf):
                 parcel.end(fate, f"{line.index}: {answer.text()}")
 
-    def _sent(
-        self, pairs: Sequence[tuple[_Parcel, Packed]], refresh: bool
-    ) -> Iterable[tuple[tuple[_Parcel, Packed], Answer]]:
-        return zip(pairs, self._send([packed for _, packed in pairs], refresh), strict=True)
+    def _sent(self, pairs: Sequence[tuple[_Parcel, Packed]]) -> Iterable[tuple[tuple[_Parcel, Packed], Answer]]:
+        return zip(pairs, self._send([packed for _, packed in pairs]), strict=True)
 
-    def _send(self, packed: Sequence[Packed], refresh: bool) -> list[Answer]:
-        return send(self._client, [one.action for one in packed], refresh=refresh, wait=self._wait) if packed else []
+    def _send(self, packed: Sequence[Packed]) -> list[Answer]:
+        return send(self._client, [one.action for one in packed], wait=self._wait) if packed else []
 
 
 def leaf_from(parts: Sequence[str]) -> Leaf:

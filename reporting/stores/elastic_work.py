@@ -1,6 +1,6 @@
 """The unit of work on Elasticsearch: collects entries and hands them to the sink when the block ends.
 
-Indices are refreshed once, when all is written: a bulk request with `refresh` does so for each of its 500 documents.
+Indices are refreshed once, when all is written: a bulk request with `refresh` would do so again for each part.
 """
 
 from __future__ import annotations

@@ -372,7 +372,8 @@ def fill(store, records):
     """Put many records: into a cluster without asking about each what is there."""
     if isinstance(store, ElasticStore):
         actions = [write_action(record_document(store.prefix, record, METRICS)) for record in records]
-        assert all(answer.ok for answer in send(store.client, actions, refresh=True))
+        assert all(answer.ok for answer in send(store.client, actions))
+        store.client.indices.refresh(index=f"{store.prefix}-records-*")
         return
     with store.begin() as work:
         for record in records:

@@ -269,7 +269,8 @@ def test_writers_and_the_shipper_share_sqlite(sqlite_store: SqlStore, elastic_ur
 def test_a_sink_without_a_registry_finds_the_plans_in_the_cluster_itself(elastic_url: str, indices: str) -> None:
     record = make_record("collect", planid="mine")
     entry = Entry(1, Topic.RECORD, record.key.document_id(), record.version, record.model_dump_json(), "")
-    outcomes = open_sink(settings(elastic_url, indices)).deliver([entry], refresh=True)
+    outcomes = open_sink(settings(elastic_url, indices)).deliver([entry])
+    assert call(elastic_url, "POST", f"/{indices}-*/_refresh")[0] == 200
     assert [outcome.error for outcome in outcomes] == [""]
     _, answer = call(elastic_url, "GET", f"/{indices}-plans/_doc/mine")
     assert answer["found"]

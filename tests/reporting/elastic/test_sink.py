@@ -61,7 +61,7 @@ def test_each_topic_becomes_its_documents(cluster, client, make, category):
         expected_entry(plan.planid, [leaf(record)]),
         verdict_entry(verdict, 2),
     ]
-    assert fates(cluster.sink(client).deliver(entries, refresh=True)) == [D] * 4
+    assert fates(cluster.sink(client).deliver(entries)) == [D] * 4
     assert record_of(cluster.record(record.key)) == record
     assert record_of(cluster.event(record.key, record.version)) == record
     assert cluster.get(index_of(cluster.prefix, Kind.PLANS), plan.planid)["version"] == 4
