@@ -84,6 +84,12 @@ class DetectorOutput(_Block):
     score_thr: float = Field(ge=0, le=1)
     nms_iou: float = Field(ge=0, le=1)
     topk: int = Field(ge=1)
+    heat: Literal["agnostic", "per_class"] = Field(
+        default="agnostic", description="one heat map and class logits, or one heat map a class"
+    )
+    floor: float = Field(default=0.05, ge=0, le=1, description="what scores below it is no candidate at all")
+    temperature: float = Field(default=1.0, gt=0, description="class logits are divided by it before the softmax")
+    pre_nms: int = Field(default=300, ge=1, description="most candidates that go into the suppression, best first")
 
 
 class ClassifierOutput(_Block):
