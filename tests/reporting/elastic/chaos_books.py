@@ -107,6 +107,7 @@ class Shipping:
     def __init__(self, store_url: str, elastic_url: str, prefix: str, folder: Path, name: str) -> None:
         self._arguments = [store_url, elastic_url, prefix]
         self._report = folder / f"{name}.json"
+        self._ready = folder / f"{name}.ready"
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.delivered = 0
@@ -114,8 +115,10 @@ class Shipping:
 
     def begin(self, skew: float = 0.0) -> None:
         module = [sys.executable, "-m", "tests.reporting.elastic.chaos_shipper"]
+        self._ready.unlink(missing_ok=True)
+        arguments = [*self._arguments, str(skew), str(self._report), str(self._ready)]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen([*module, *self._arguments, str(skew), str(self._report)], stderr=log)
+            self._process = subprocess.Popen([*module, *arguments], stderr=log)
 
     def look(self) -> None:
         """Note the greatest memory it has ever had; it must be alive."""
@@ -133,7 +136,11 @@ class Shipping:
         self._process = None
 
     def end(self) -> None:
+        """End it as an operator does; before it listens to signals, SIGTERM would kill it instead."""
         self.look()
+        while not self._ready.exists():
+            self.look()
+            time.sleep(0.02)
         assert self._process is not None
         process, self._process = self._process, None
         process.terminate()

@@ -17,10 +17,11 @@ from reporting.stores import open_store
 from reporting.stores.sql import SqlStore
 
 
-def main(store_url: str, elastic_url: str, prefix: str, skew: str, report: str) -> None:
+def main(store_url: str, elastic_url: str, prefix: str, skew: str, report: str, ready: str) -> None:
     """Ship until SIGTERM, by a clock that is `skew` seconds fast; then write what was done to the file `report`."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    Path(ready).touch()
     shipper.FIRST_BACKOFF_SECONDS, shipper.MAX_BACKOFF_SECONDS, shipper.IDLE_SECONDS = 0.05, 1.0, 0.1
     bulk.FIRST_WAIT_SECONDS = 0.02
     settings = ElasticSettings(url=elastic_url, prefix=prefix, timeout_seconds=10.0)
