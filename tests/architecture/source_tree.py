@@ -27,6 +27,7 @@ ELASTIC = (
 OWNERS: dict[str, tuple[str, ...]] = {
     "PIL": (
         "pipeline/images/",
+        "pipeline/learn/",
         "pipeline/models/preprocess.py",
         "pipeline/serve/contact_sheet.py",
         "pipeline/demo/",
@@ -37,6 +38,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "elastic_transport": ELASTIC,
     "elasticsearch": ELASTIC,
     "faiss": ("pipeline/index/",),
+    "faster_coco_eval": (),
     "fastapi": (),
     "httpcore": ("pipeline/fetch/",),
     "httpx": ("pipeline/fetch/",),

@@ -31,6 +31,7 @@ SQL_FREE = ("pipeline/tasks/", "pipeline/images/", "pipeline/fetch/", "pipeline/
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "elastic_transport": "elastic-transport",
+    "faster_coco_eval": "faster-coco-eval",
     "faiss": "faiss-cpu",
     "pydantic_core": "pydantic",
     "yaml": "pyyaml",
