@@ -96,6 +96,11 @@ class Context:
         return settings.model_copy(update={name: folder / path for name, path in files.items() if path is not None})
 
     @cached_property
+    def services(self) -> Services:
+        """What the pipeline needs of the other folders."""
+        return Services()
+
+    @cached_property
     def place(self) -> Place:
         """Everything the pipeline works with."""
         from pipeline.lake import Lake
@@ -110,7 +115,7 @@ class Context:
             store=self.store,
             lake=Lake(root if "://" in root else str((folder / root).resolve())),
             topology=with_absolute_paths(self.topology, folder),
-            services=Services(),
+            services=self.services,
             settings=values.run,
             folder=folder,
             config=find_config(self.config, os.environ, Path.cwd()),
@@ -161,7 +166,7 @@ class _Searcher:
 
 
 class Services:
-    """What pipeline tasks need of the other folders."""
+    """What the pipeline's tasks and commands need of the other folders."""
 
     def judge(self, candidate: Any, settings: Any) -> Any:
         """Judge a candidate by the evaluation folder's gate."""
@@ -178,6 +183,12 @@ class Services:
             probes=lambda: probes(candidate, settings.probes),
         )
         return judge(subject, settings)
+
+    def measure_boxes(self, truths: Sequence[Any], found: Sequence[Any]) -> Any:
+        """Measure a detector by the evaluation folder: (boxes, labels) and (boxes, scores, labels) of each picture."""
+        from evaluation.detection import Found, Truth, measure_detection
+
+        return measure_detection([Truth(*one) for one in truths], [Found(*one) for one in found])
 
 
 app = typer.Typer(

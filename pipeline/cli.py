@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from pipeline import cli_demo, cli_items, cli_plan, cli_run, cli_search
+from pipeline import cli_demo, cli_detect, cli_items, cli_object, cli_plan, cli_run, cli_search
+from pipeline.learn import cli as cli_learn
 
 
 def add_to(app: typer.Typer) -> None:
@@ -16,5 +17,8 @@ def add_to(app: typer.Typer) -> None:
     app.command("scheduler")(cli_run.scheduler)
     app.command("backfill")(cli_run.backfill)
     app.command("items")(cli_items.items)
+    app.command("detect")(cli_detect.detect)
     app.command("search")(cli_search.search)
+    app.command("object")(cli_object.object_command)
     app.add_typer(cli_plan.app, name="plan")
+    app.add_typer(cli_learn.app, name="learn")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from pipeline.serve.front import QueryFront
+
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -46,6 +48,8 @@ class ReleaseDraft(BaseModel):
         planid: Plan that built it.
         verdict_id: Verdict that allows it.
         categories: The indexes by category, at least one.
+        front: What a query goes through before the indexes. None, as in releases of before there was a detector: it
+            is searched as a whole, in every category.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +59,7 @@ class ReleaseDraft(BaseModel):
     planid: Name
     verdict_id: Name
     categories: dict[Name, CategoryIndex] = Field(min_length=1)
+    front: QueryFront | None = None
 
 
 class ReleaseManifest(ReleaseDraft):
@@ -70,5 +75,6 @@ class ReleaseManifest(ReleaseDraft):
     parent: int | None = Field(default=None, ge=1)
 
     def has_content_of(self, other: ReleaseDraft) -> bool:
-        """Say whether both serve the same: plan, date and all categories; time and verdict do not count."""
-        return (self.planid, self.date, self.categories) == (other.planid, other.date, other.categories)
+        """Say whether both serve the same: plan, date, categories and front; time and verdict do not count."""
+        mine = (self.planid, self.date, self.categories, self.front)
+        return mine == (other.planid, other.date, other.categories, other.front)

@@ -9,19 +9,21 @@ from pipeline.tasks.candidate import Candidate
 
 
 def searcher_of(candidate: Candidate) -> Generation:
-    """Return the whole answering chain over the candidate's indexes."""
-    return Generation(candidate.lake, candidate.entries)
+    """Return the whole answering chain: the candidate's front and indexes."""
+    return Generation(candidate.lake, candidate.entries, candidate.front)
 
 
 def probes(candidate: Candidate, count: int) -> list[tuple[str, int, str, bytes]]:
     """Return (picture, id, category, bytes) of at most `count` indexed pictures, spread evenly over the ids.
 
-    Evenly instead of at random: the same index gives the same probe.
+    Evenly instead of at random: the same index gives the same probe. The id is that of the picture's main object,
+    which is what a search by the whole picture looks for; its other objects are no probes.
     """
     rows: list[tuple[str, dict[str, Any]]] = [
         (category, row)
         for category, shelf in sorted(searcher_of(candidate).shelves.items())
         for row in shelf.items.values()
+        if not row.get("ordinal")
     ]
     step = max(1, len(rows) // count)
     found = []

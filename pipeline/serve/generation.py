@@ -1,4 +1,4 @@
-"""One generation: every category's index with its item table and the model whose space it holds."""
+"""One generation: every category's index with its item table and model, and the front that a query goes through."""
 
 from __future__ import annotations
 
@@ -7,28 +7,43 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images.decode import DecodeLimits, PictureError, decode_rgb
+from pipeline.images.decode import PictureError
 from pipeline.index.quantizer import from_bytes
 from pipeline.index.search import search_index
 from pipeline.lake import Lake
 from pipeline.models.catalog import open_embedder
+from pipeline.models.detections import Box
 from pipeline.models.embedder import Embedder
 from pipeline.release.manifest import CategoryIndex
+from pipeline.serve.front import OpenFront, QueryFront
+from pipeline.serve.query import QueryObject, Route, Vectors, decide_all, find_objects, route
 from reporting.errors import ConfigError, DataError, nearest
 
+if TYPE_CHECKING:
+    from pipeline.category.decision import Decision
 
-class Found(NamedTuple):
+
+class Neighbour(NamedTuple):
     """One neighbour: the id, its product group, 1 - cosine, and where it was found."""
 
     id: int
     group: str
     distance: float
     category: str
+
+
+class Asked(NamedTuple):
+    """All about one query: what was searched for, as what, where, and what was found, nearest first."""
+
+    object: QueryObject
+    decision: Decision | None
+    route: Route
+    hits: list[Neighbour]
 
 
 @dataclass(frozen=True)
@@ -59,50 +74,90 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Generation:
-    """A searchable set of indexes; immutable, so a query sees one state of the world."""
+    """A searchable set of indexes and their front; immutable, so a query sees one state of the world.
+
+    Without a front a query is its whole picture, and every category is searched.
+    """
 
     lake: Lake
     entries: Mapping[str, CategoryIndex]
+    front: QueryFront | None = None
     shelves: dict[str, Shelf] = field(init=False)
 
     def __post_init__(self) -> None:
         shelves = {name: Shelf(self.lake, name, entry) for name, entry in self.entries.items()}
         object.__setattr__(self, "shelves", shelves)
 
-    def search(self, pictures: Sequence[bytes], k: int, category: str | None = None) -> list[list[Found]]:
+    @cached_property
+    def _opened(self) -> OpenFront | None:
+        return None if self.front is None else OpenFront(self.front)
+
+    def search(
+        self, pictures: Sequence[bytes], k: int, category: str | None = None, box: Box | None = None
+    ) -> list[list[Neighbour]]:
         """Return the k nearest items of each picture, by (distance, id); an undecodable picture gets [].
 
-        Without a category every category is searched, each in its own feature space.
+        The arguments and errors are those of `ask`.
+        """
+        asked = self.ask(pictures, k, category, box)
+        return [[] if isinstance(one, PictureError) else one.hits for one in asked]
+
+    def ask(
+        self, pictures: Sequence[bytes], k: int, category: str | None = None, box: Box | None = None
+    ) -> list[Asked | PictureError]:
+        """Find each picture's object, predict its category, and search that category with its own model.
+
+        All pictures go through the detector together, and through each model together.
+
+        Args:
+            pictures: Encoded pictures, as uploaded.
+            k: Items wanted for each, >= 1.
+            category: Search this one instead of the predicted one.
+            box: Search this part of every picture instead of its most confident object.
+
+        Returns:
+            One for each picture, in order; the error of one that cannot be decoded.
 
         Raises:
             ConfigError: no such category, with the nearest one.
+            UsageError: the box is empty or reaches out of a picture.
+            DataError: the detector, the gallery or a model is another one than the indexes were built with.
         """
-        decoded = [_decode(data) for data in pictures]
-        answered = [number for number, image in enumerate(decoded) if image is not None]
-        images = [image for image in decoded if image is not None]
-        answers: list[list[Found]] = [[] for _ in pictures]
-        if not images:
-            return answers
-        for model, shelves in self._by_model(category).items():
-            vectors = _embedder(model, shelves).embed(images)
-            for shelf in shelves:
-                distances, ids = search_index(shelf.index, vectors, k, shelf.entry.nprobe)
-                for row, number in enumerate(answered):
-                    answers[number] += _found(shelf, distances[row], ids[row])
-        return [sorted(found, key=lambda hit: (hit.distance, hit.id))[:k] for found in answers]
-
-    def _by_model(self, category: str | None) -> dict[str, list[Shelf]]:
         if category is not None and category not in self.shelves:
             raise ConfigError(f"category {category!r} is not in this release; {nearest(category, self.shelves)}")
-        chosen = [self.shelves[category]] if category is not None else list(self.shelves.values())
-        groups: dict[str, list[Shelf]] = defaultdict(list)
-        for shelf in chosen:
-            if shelf.entry.rows:
-                groups[shelf.entry.model].append(shelf)
-        return groups
+        objects = find_objects(self._opened, pictures, box)
+        seen = [one for one in objects if isinstance(one, QueryObject)]
+        vectors = Vectors([one.pixels for one in seen])
+        decisions = decide_all(self._opened, seen, vectors)
+        filled = [name for name, shelf in self.shelves.items() if shelf.entry.rows]
+        routes = [route(category, decision, filled) for decision in decisions]
+        hits = self._search(vectors, [one.categories for one in routes], k)
+        asked = iter([Asked(*parts) for parts in zip(seen, decisions, routes, hits, strict=True)])
+        return [one if isinstance(one, PictureError) else next(asked) for one in objects]
 
-    def item(self, found: Found) -> dict[str, Any]:
-        """Return the item row of a hit: offers, title, picture, pack."""
+    def _search(self, vectors: Vectors, wanted: Sequence[Sequence[str]], k: int) -> list[list[Neighbour]]:
+        """Search each row of the vectors in its wanted categories, each model's rows embedded together."""
+        rows_of: dict[str, list[int]] = defaultdict(list)
+        for row, categories in enumerate(wanted):
+            for name in categories:
+                rows_of[name].append(row)
+        by_model: dict[str, list[Shelf]] = defaultdict(list)
+        for name in rows_of:
+            if self.shelves[name].entry.rows:  # a category that was asked for may be empty
+                by_model[self.shelves[name].entry.model].append(self.shelves[name])
+        found: list[list[Neighbour]] = [[] for _ in wanted]
+        for model, shelves in by_model.items():
+            embedder = _embedder(model, shelves)
+            vectors.prepare(embedder, {row for shelf in shelves for row in rows_of[shelf.category]})
+            for shelf in shelves:
+                rows = rows_of[shelf.category]
+                distances, ids = search_index(shelf.index, vectors.of(embedder, rows), k, shelf.entry.nprobe)
+                for place, row in enumerate(rows):
+                    found[row] += _found(shelf, distances[place], ids[place])
+        return [sorted(hits, key=lambda hit: (hit.distance, hit.id))[:k] for hits in found]
+
+    def item(self, found: Neighbour) -> dict[str, Any]:
+        """Return the item row of a hit: offers, title, picture, pack, box."""
         return self.shelves[found.category].items[found.id]
 
 
@@ -117,19 +172,12 @@ def _embedder(model: str, shelves: Sequence[Shelf]) -> Embedder:
     return embedder
 
 
-def _found(shelf: Shelf, distances: NDArray[np.float32], ids: NDArray[np.int64]) -> list[Found]:
+def _found(shelf: Shelf, distances: NDArray[np.float32], ids: NDArray[np.int64]) -> list[Neighbour]:
     return [
-        Found(int(i), shelf.items[int(i)]["group"], float(distance), shelf.category)
+        Neighbour(int(i), shelf.items[int(i)]["group"], float(distance), shelf.category)
         for i, distance in zip(ids, distances, strict=True)
         if i >= 0
     ]
-
-
-def _decode(data: bytes) -> NDArray[np.uint8] | None:
-    try:
-        return decode_rgb(data, min_side=256, limits=DecodeLimits())
-    except PictureError:
-        return None  # an unanswered query: the caller counts it
 
 
 def _verify(data: bytes, sha256: str, where: str) -> None:
