@@ -19,6 +19,8 @@ def dropped_items(
 ) -> Iterator[dict[str, Any]]:
     """Yield one row for every dropped item: package, category, item, reason, detail, and what the source said of it.
 
+    From `crop` on an item is an object, `ITEM#ORDINAL`; the source knows its picture.
+
     Args:
         store: records and instances.
         lake: partitions.
@@ -44,7 +46,7 @@ def dropped_items(
             continue
         for row in lake.read_table(path).to_pylist():
             if reason is None or row["reason"] == reason:
-                known_row = sources.get(row["item"], {})
+                known_row = sources.get(row["item"].partition("#")[0], {})
                 yield {"package": part.leaf.subinstance, "category": part.leaf.category, **row, **known_row}
 
 

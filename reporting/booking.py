@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Protocol
 
@@ -28,7 +28,7 @@ class TaskRules(Protocol):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The declared metric names."""
+        """The declared metric names; one that ends in `*` stands for every name with this beginning."""
 
 
 class _Side:
@@ -134,7 +134,7 @@ class Booking:
             RecordError: the topology does not declare the metric for this task, or the value is not a finite number
                 (JSON has no other ones: the record could not be read back).
         """
-        if self._rules is not None and name not in self._rules.metrics:
+        if self._rules is not None and not is_declared(name, self._rules.metrics):
             raise RecordError(
                 f"{self.key}: metric {name!r} is not declared for task {self.key.task!r}; "
                 f"{nearest(name, self._rules.metrics)} (metrics in pipeline.yaml)"
@@ -211,6 +211,16 @@ class Booking:
                 f"(kept {self._output.count}, dropped {dict(self._dropped)}, failed {dict(self._failed)}); "
                 "book every item exactly once before the task ends"
             )
+
+
+def is_declared(metric: str, declared: Collection[str]) -> bool:
+    """Tell whether a metric is among the declared names; one that ends in `*` declares what begins as it does.
+
+    Example:
+        >>> is_declared("declared_as_hats", ["fell_back", "declared_as_*"]), is_declared("declared", ["declared_as_*"])
+        (True, False)
+    """
+    return metric in declared or any(name.endswith("*") and metric.startswith(name[:-1]) for name in declared)
 
 
 def _count(items: Items) -> int:

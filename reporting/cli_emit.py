@@ -184,13 +184,15 @@ def _check(record: TaskRecord, topology: Topology | None) -> None:
     """Refuse what the project's task graph does not declare, as a recorder would."""
     if topology is None:
         return
+    from reporting.booking import is_declared
+
     spec = topology.task(record.key.task)
     for what, names, known in (
         ("drop reason", record.dropped, spec.drop_reasons),
         ("metric", record.metrics, spec.metrics),
     ):
         for name in names:
-            if name not in known:
+            if not is_declared(name, known):
                 where = f"task {record.key.task!r}"
                 raise RecordError(f"{record.key}: {what} {name!r} is not declared for {where}; {nearest(name, known)}")
 

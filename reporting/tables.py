@@ -214,9 +214,17 @@ item_id = Table(
     "item_id",
     metadata,
     Column("picture", String(64), nullable=False),  # sha256 of the bytes
-    Column("detector", String(64), nullable=False),  # name and version; `whole-1` before there is a detector
+    Column("detector", String(64), nullable=False),  # name and version; `whole-1` where the picture is the object
     Column("ordinal", Integer, nullable=False),
     Column("id", BigInteger, nullable=False, unique=True),
+    # Pixels of the upright picture. NULL, as all that follows: registered before there were boxes.
+    Column("x0", Integer),
+    Column("y0", Integer),
+    Column("x1", Integer),
+    Column("y1", Integer),
+    Column("score", Float),
+    Column("label", String(128)),  # the detector's class
+    Column("class_scores", Text),  # JSON: a probability for each of the detector's classes
     PrimaryKeyConstraint("picture", "detector", "ordinal"),
 )
 

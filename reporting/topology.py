@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from reporting.errors import ConfigError
 from reporting.key import Name
@@ -16,6 +16,19 @@ from reporting.yaml_source import YamlSource, load_yaml
 
 Dimension = Literal["category", "subinstance"]
 DIMENSIONS: tuple[Dimension, ...] = ("category", "subinstance")
+
+
+_name = TypeAdapter(Name)
+
+
+def _metric_name(value: str) -> str:
+    """Refuse what could not name a metric; one `*` at the end is allowed, and means any name with this beginning."""
+    _name.validate_python(value.removesuffix("*"))
+    return value
+
+
+MetricName = Annotated[str, AfterValidator(_metric_name)]
+"""A metric's name, or with `*` at its end the beginning of several: `declared_as_*`."""
 
 
 class Law(StrEnum):
@@ -50,8 +63,8 @@ class TaskSpec(BaseModel):
     """Who is to be told when it is late or wrong."""
     drop_reasons: tuple[Name, ...] = ()
     """The closed list of reasons it may book a dropped item under."""
-    metrics: tuple[Name, ...] = ()
-    """The closed list of further numbers it may book."""
+    metrics: tuple[MetricName, ...] = ()
+    """The closed list of further numbers it may book; a name that ends in `*` allows all that begin as it does."""
     waits_for_previous_day: bool = False
     """The day before (if its plan is open) must have done this task first: it carries state over days."""
     settings: dict[str, Any] = Field(default_factory=dict)

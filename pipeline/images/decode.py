@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.images.flatten import flatten
 from pipeline.images.header import exif_orientation, gif_canvas, looks_cut, sniff, tiff_frames, webp_canvas
 
+Rgb = NDArray[np.uint8]
 PictureReason = Literal["not_an_image", "too_many_pixels", "truncated", "undecodable"]
 
 
@@ -125,6 +126,17 @@ _TURNS: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Of the upright picture: are its sides exchanged, does its first column, does its first row come from the far end?
+_PLACES: dict[Image.Transpose | None, tuple[bool, bool, bool]] = {
+    None: (False, False, False),
+    Image.Transpose.FLIP_LEFT_RIGHT: (False, True, False),
+    Image.Transpose.ROTATE_180: (False, True, True),
+    Image.Transpose.FLIP_TOP_BOTTOM: (False, False, True),
+    Image.Transpose.TRANSPOSE: (True, False, False),
+    Image.Transpose.ROTATE_270: (True, True, False),
+    Image.Transpose.TRANSVERSE: (True, True, True),
+    Image.Transpose.ROTATE_90: (True, False, True),
+}
 
 
 def probe(data: bytes, limits: DecodeLimits) -> PictureInfo:
@@ -193,7 +205,7 @@ def _refuse_large(width: int, height: int, limits: DecodeLimits) -> None:
         raise PictureError("too_many_pixels", f"{width}x{height} pixels, allowed are {limits.max_pixels}")
 
 
-def decode_rgb(data: bytes, *, min_side: int, limits: DecodeLimits) -> NDArray[np.uint8]:
+def decode_rgb(data: bytes, *, min_side: int, limits: DecodeLimits) -> Rgb:
     """Decode to upright RGB at the smallest of 1/1, 1/2, 1/4, 1/8 whose short side is still >= `min_side`.
 
     A JPEG is scaled inside its inverse DCT, which is both faster and the same filter for every caller; other
@@ -212,13 +224,79 @@ def decode_rgb(data: bytes, *, min_side: int, limits: DecodeLimits) -> NDArray[n
     Raises:
         PictureError: `truncated` or `undecodable`, and as `probe`.
     """
-    image, info = open_picture(data, limits)
-    scaled = load_scaled(image, info, data, min_side=min_side, mode="RGB")
-    return np.array(scaled.image if scaled.turn is None else scaled.image.transpose(scaled.turn))
+    return decode_scaled(data, min_side=min_side, limits=limits).image
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
+    """A picture decoded at reduced scale and turned upright, and where its pixels lie in the original.
+
+    Column `x` of `image` begins at column `x * scale - left` of the upright original, row `y` at `y * scale - top`.
+    Where a side is no multiple of `scale`, the outermost row and column lie partly outside the original: at the
+    right and below, or for a picture that EXIF mirrors or turns at the left or above, which `left` and `top` say.
+
+    Attributes:
+        image: As `decode_rgb` returns it.
+        width: Pixels of the upright original.
+        height: Pixels of the upright original.
+        scale: Original pixels a pixel of `image`: 1, 2, 4 or 8.
+        left: Original pixels by which the first column begins outside, 0 <= left < scale.
+        top: Original pixels by which the first row begins outside, 0 <= top < scale.
+    """
+
+    image: Rgb
+    width: int
+    height: int
+    scale: int
+    left: int
+    top: int
+
+
+def decode_scaled(data: bytes, *, min_side: int, limits: DecodeLimits) -> Scaled:
+    """Decode as `decode_rgb` does, and say where the pixels lie in the upright original.
+
+    Args:
+        data: The whole file.
+        min_side: Pixels wanted on the short side, at least 1.
+        limits: The pixel limit.
+
+    Raises:
+        PictureError: As `decode_rgb`.
+    """
+    image, info = open_picture(data, limits)
+    return decode_opened(image, info, data, min_side=min_side)
+
+
+def decode_opened(image: ImageFile, info: PictureInfo, data: bytes, *, min_side: int) -> Scaled:
+    """Decode an opened picture as `decode_scaled`, for who needs its size before he knows the scale he wants.
+
+    Args:
+        image: From `open_picture`; consumed.
+        info: From `open_picture`.
+        data: The whole file, to tell a cut file from a damaged one.
+        min_side: Pixels wanted on the short side, at least 1.
+
+    Raises:
+        PictureError: `truncated` or `undecodable`.
+    """
+    unturned = load_scaled(image, info, data, min_side=min_side, mode="RGB")
+    scale = scale_of(info.width, info.height, min_side)
+    width, height = info.width, info.height
+    swapped, from_right, from_below = _PLACES[unturned.turn]
+    if swapped:
+        width, height = height, width
+    return Scaled(
+        np.array(unturned.image if unturned.turn is None else unturned.image.transpose(unturned.turn)),
+        width,
+        height,
+        scale,
+        -width % scale if from_right else 0,
+        -height % scale if from_below else 0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Unturned:
     """A decoded, flattened picture that is not yet turned upright.
 
     Attributes:
@@ -247,7 +325,7 @@ def scale_of(width: int, height: int, min_side: int) -> int:
 
 def load_scaled(
     image: ImageFile, info: PictureInfo, data: bytes, *, min_side: int, mode: Literal["RGB", "YCbCr"]
-) -> Scaled:
+) -> Unturned:
     """Load an opened picture scaled as in `decode_rgb` and without transparency.
 
     Args:
@@ -273,4 +351,4 @@ def load_scaled(
         raise _broken(data, info, error) from error
     # Pillow itself turns a TIFF upright while loading it.
     turn = None if info.format == "TIFF" else _TURNS.get(exif_orientation(image.info.get("exif", b"")))
-    return Scaled(flat, (info.width / scale, info.height / scale), turn)
+    return Unturned(flat, (info.width / scale, info.height / scale), turn)

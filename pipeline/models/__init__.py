@@ -2,8 +2,10 @@
 
 A model is a folder with `model.onnx`, `spec.json` and `LICENSE`. The spec is the contract: pre- and post-processing
 are shared numpy code keyed by it, so a back-end implements nothing but `Session.run`, and a picture embedded by
-ONNX Runtime, TensorRT or ncnn lands in the same feature space.
+ONNX Runtime, TensorRT or ncnn lands in the same feature space. An embedder answers vectors (embedder); a detector
+answers heads, which boxes and heads turn into objects (detector, detections): suppression stays out of the graph.
 
-Recipe, a new embedder: export it (`export_efficientnet.py` is the pattern), put the folder under `weights/`, name it
-in the configuration; `open_embedder(name)` finds it. Recipe, a new back-end: one class with `run`, beside `OrtSession`.
+Recipe, a new model: export it (`export_efficientnet.py`; `funnelgate learn detector`), put the folder under
+`weights/`, name it in the configuration; `open_embedder(name)` or `open_detector(name or path)` finds it.
+Recipe, a new back-end: one class with `run`, beside `OrtSession`.
 """

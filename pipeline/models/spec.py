@@ -79,7 +79,7 @@ class DetectorOutput(_Block):
     """Boxes with a class and a score; part of the detector's version."""
 
     kind: Literal["detector"]
-    classes: tuple[str, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = Field(description="may be empty where heat is agnostic: boxes without a class")
     box: Literal["xyxy_abs_original"]
     score_thr: float = Field(ge=0, le=1)
     nms_iou: float = Field(ge=0, le=1)
@@ -90,6 +90,14 @@ class DetectorOutput(_Block):
     floor: float = Field(default=0.05, ge=0, le=1, description="what scores below it is no candidate at all")
     temperature: float = Field(default=1.0, gt=0, description="class logits are divided by it before the softmax")
     pre_nms: int = Field(default=300, ge=1, description="most candidates that go into the suppression, best first")
+
+    @model_validator(mode="after")
+    def _classes_are_distinct(self) -> DetectorOutput:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must differ, found {self.classes}")
+        if self.heat == "per_class" and not self.classes:
+            raise ValueError("heat per_class needs a class for every heat map, found none")
+        return self
 
 
 class ClassifierOutput(_Block):

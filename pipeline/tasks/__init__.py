@@ -27,6 +27,8 @@ TASKS: dict[str, str] = {
     "hash": "pipeline.tasks.hash",
     "dedup": "pipeline.tasks.dedup",
     "listing": "pipeline.tasks.listing",
+    "detect": "pipeline.tasks.detect",
+    "crop": "pipeline.tasks.crop",
     "categorise": "pipeline.tasks.categorise",
     "embed": "pipeline.tasks.embed",
     "index": "pipeline.tasks.index",
@@ -63,6 +65,10 @@ def task_settings(topology: Topology, task: str) -> BaseModel:
         raise ConfigError(f"pipeline.yaml: {faults}; known settings: {known}") from None
 
 
+_NAME_OR_FOLDER = ("detector", "gallery")
+"""Settings that name something shipped, or the folder of one's own: a slash tells them apart."""
+
+
 def with_absolute_paths(topology: Topology, folder: Path) -> Topology:
     """Return the topology with every path among the tasks' settings made absolute, starting from `folder`.
 
@@ -73,7 +79,7 @@ def with_absolute_paths(topology: Topology, folder: Path) -> Topology:
         values = dict(spec.settings)
         if values:
             for key, value in task_settings(topology, name):
-                if isinstance(value, Path):
+                if isinstance(value, Path) or (key in _NAME_OR_FOLDER and "/" in str(value)):
                     values[key] = str((folder / value).resolve())
         tasks[name] = spec.model_copy(update={"settings": values})
     return topology.model_copy(update={"tasks": tasks})

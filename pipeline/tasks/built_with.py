@@ -12,12 +12,20 @@ from pydantic import BaseModel
 
 from pipeline.tasks import TASKS
 
-_FOLLOWED = ("pipeline.images", "pipeline.models", "pipeline.index", "pipeline.fetch", "pipeline.source")
+_FOLLOWED = (
+    "pipeline.images",
+    "pipeline.models",
+    "pipeline.category",
+    "pipeline.index",
+    "pipeline.fetch",
+    "pipeline.source",
+    "pipeline.window",
+)
 """Code that decides about a task's output; the runner around it (leases, lake, plans) does not."""
 
 
 def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
-    """Return {code, settings, model?}: 16 hex characters each."""
+    """Return {code, settings}, and for what uses one {model}, {detector}, {gallery}: what names its content."""
     found = {
         "code": _code(TASKS[task]),
         "settings": hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16],
@@ -27,6 +35,16 @@ def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
         from pipeline.models.catalog import resolve
 
         found["model"] = resolve(model)[0].space_id
+    detector = getattr(settings, "detector", None)
+    if isinstance(detector, str):
+        from pipeline.models.catalog import detector_version
+
+        found["detector"] = detector_version(detector)
+    gallery = getattr(settings, "gallery", None)
+    if isinstance(gallery, str) and getattr(settings, "by", "predicted") == "predicted":
+        from pipeline.category.gallery import spec_of
+
+        found["gallery"] = spec_of(gallery).sha256
     return found
 
 

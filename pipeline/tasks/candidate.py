@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import date as Date
@@ -11,21 +12,25 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import BaseModel
 
 from pipeline.lake import Lake
 from pipeline.partitions import Partition
 from pipeline.release.manifest import CategoryIndex
+from pipeline.serve.front import QueryFront, front_of
 from pipeline.tasks.context import LeafContext
 from reporting.errors import Inconclusive
 from reporting.stores.base import RecordQuery
 
 _OFFER_COLUMNS = ("merchant", "sku", "item", "picture", "group", "listed")
 _CATALOG_DAYS = 1000
+Offer = tuple[str, str]
+"""(merchant, sku)."""
 
 
 @dataclass(frozen=True)
 class CatalogRow:
-    """One picture that a listed offer of the window shows; `id` is None where the index does not hold it."""
+    """An object of a picture that a listed offer shows; `id` is None where the index holds none with this offer."""
 
     group: str
     sha256: str
@@ -42,13 +47,17 @@ class Candidate:
     entries: dict[str, CategoryIndex]
     catalog: Callable[[Set[str]], tuple[CatalogRow, ...]]
     """The catalogue of record of some product groups; read when called."""
+    front: QueryFront | None = None
+    """What a query goes through before the indexes; None: it is searched as a whole."""
 
     def inputs(self) -> dict[str, str]:
-        """Return the hash of everything that answers a query: index, items, model, space and nprobe by category."""
-        return {
-            f"category={category}": hashlib.sha256(entry.model_dump_json().encode()).hexdigest()
-            for category, entry in sorted(self.entries.items())
+        """Return the hash of everything that answers a query: the front; by category index, items, model and nprobe."""
+        parts: dict[str, BaseModel] = {
+            f"category={category}": entry for category, entry in sorted(self.entries.items())
         }
+        if self.front is not None:
+            parts["front"] = self.front
+        return {name: hashlib.sha256(part.model_dump_json().encode()).hexdigest() for name, part in parts.items()}
 
 
 def candidate_of(leaf: LeafContext) -> Candidate:
@@ -66,7 +75,14 @@ def candidate_of(leaf: LeafContext) -> Candidate:
             entries[part.leaf.category] = _entry(leaf.lake, part, summary, models[summary["space_id"]])
     if not entries:
         raise Inconclusive(f"{leaf.key}: no category has an item to search; nothing can be evaluated or released")
-    return Candidate(leaf.key.date, leaf.key.planid, leaf.lake, entries, lambda groups: _catalog(leaf, merged, groups))
+    return Candidate(
+        leaf.key.date,
+        leaf.key.planid,
+        leaf.lake,
+        entries,
+        catalog=lambda groups: _catalog(leaf, merged, groups),
+        front=front_of(leaf.topology),
+    )
 
 
 def _entry(lake: Lake, part: Partition, summary: dict[str, Any], model: str) -> CategoryIndex:
@@ -98,22 +114,21 @@ def _models(leaf: LeafContext, merged: list[Partition]) -> dict[str, str]:
 def _catalog(leaf: LeafContext, merged: list[Partition], groups: Set[str]) -> tuple[CatalogRow, ...]:
     """Return every picture that an offer of these groups delivered, as long as the offer was not taken off the shelf.
 
-    All days that were ever planned count, not only the window: a product that the window forgot is a miss.
+    One row for each of the picture's objects that carries the offer. All days that were ever planned count, not only
+    the window: a product that the window forgot is a miss.
     """
-    held: dict[str, int] = {}
-    for part in merged:
-        rows = leaf.lake.read_table(f"{part.folder}/items.parquet", ["picture", "id"])
-        held |= dict(zip(rows["picture"].to_pylist(), rows["id"].to_pylist(), strict=True))
     wanted = pa.array(sorted(groups), pa.string())
+    nowhere: list[int | None] = [None]
+    held = _held(leaf, merged)
     survivors: dict[str, str] = {}
-    pictures: dict[str, tuple[str, str, tuple[str, str]]] = {}
-    listed: dict[tuple[str, str], bool] = {}
+    pictures: dict[str, tuple[str, str, Offer]] = {}
+    listed: dict[Offer, bool] = {}
     days = leaf.partitions.days_before("download", leaf.key.date, count=_CATALOG_DAYS)
     for day in [*reversed(days), leaf.key.date]:
         for part in leaf.partitions.of_task("dedup", day):
             handed = leaf.lake.read_table(f"{part.folder}/handover.parquet", ["picture", "survivor"])
             survivors |= dict(zip(handed["picture"].to_pylist(), handed["survivor"].to_pylist(), strict=True))
-        today: dict[tuple[str, str], bool] = {}
+        today: dict[Offer, bool] = {}
         for part in leaf.partitions.of_task("download", day):
             table = leaf.lake.read_table(f"{part.folder}/items.parquet", _OFFER_COLUMNS)
             for row in table.filter(pc.is_in(table["group"], value_set=wanted)).to_pylist():
@@ -122,8 +137,22 @@ def _catalog(leaf: LeafContext, merged: list[Partition], groups: Set[str]) -> tu
                 pictures[row["item"]] = (row["group"], row["picture"], offer)
         listed |= today
     return tuple(
-        # By itself first: a picture that once gave way to another may since have come back alone.
-        CatalogRow(group, picture, held.get(picture, held.get(survivors.get(picture, picture))))
+        CatalogRow(group, picture, number)
         for _, (group, picture, offer) in sorted(pictures.items())
         if listed[offer]
+        # By itself first: a picture that once gave way to another may since have come back alone.
+        for number in held.get((picture, offer)) or held.get((survivors.get(picture, picture), offer)) or nowhere
     )
+
+
+def _held(leaf: LeafContext, merged: list[Partition]) -> dict[tuple[str, Offer], list[int | None]]:
+    """Return the ids under which the indexes hold each (picture, offer)."""
+    held: dict[tuple[str, Offer], list[int | None]] = defaultdict(list)
+    for part in merged:
+        rows = leaf.lake.read_table(f"{part.folder}/items.parquet", ["picture", "id", "offers"]).combine_chunks()
+        offers = pc.list_flatten(rows["offers"])
+        owners = rows.select(["picture", "id"]).take(pc.list_parent_indices(rows["offers"]))
+        columns = (owners["picture"], owners["id"], pc.struct_field(offers, "merchant"), pc.struct_field(offers, "sku"))
+        for picture, number, merchant, sku in zip(*(column.to_pylist() for column in columns), strict=True):
+            held[(picture, (merchant, sku))].append(number)
+    return held

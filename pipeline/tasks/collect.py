@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.package_size import DEFAULT_PACKAGE, MAX_PACKAGE, package_size
 from pipeline.planner import Split, read_split
 from pipeline.sources import STRATEGIES, read_source
+from pipeline.tasks import task_settings
 from pipeline.tasks.categorise import category_name
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import write_drops
-from reporting.errors import DataError
+from reporting.errors import ConfigError, DataError
 
+_SHOWN = 20
 _DAYS_LOOKED_BACK = 30  # as far as dedup looks for the live window it continues
 
 
@@ -32,9 +35,9 @@ class Settings(BaseModel):
     first_package_items: int = Field(default=DEFAULT_PACKAGE, ge=1, le=MAX_PACKAGE)
     """Items in a package as long as nothing was measured."""
     max_categories: int = Field(default=300, ge=1)
-    """At most so many categories a day, the most frequent ones; items of the others go to `fallback`."""
+    """At most so many declared categories a day, the most frequent ones; items of the others go to `fallback`."""
     fallback: str = "other"
-    """Category of items without one; name the same one for categorise."""
+    """Category of what has none."""
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:
@@ -71,20 +74,55 @@ def run(leaf: LeafContext, settings: Settings) -> None:
 
 
 def _categories(leaf: LeafContext, rows: pa.Table, settings: Settings) -> tuple[str, ...]:
-    """Return the declared categories; else those of the day before, the source's most frequent ones and the fallback.
+    """Return the categories that objects of this day may go to, the fallback last.
 
-    What an earlier day brought lives on in the window, so its category is merged and released also on a day
-    without arrivals in it.
+    Those of pipeline.yaml; else, where categories are predicted, the gallery's, and where they are declared, the
+    source's most frequent ones. In both cases with those of the day before: what an earlier day brought lives on in the
+    window, so its category is merged and released also on a day without arrivals in it.
     """
+    fallback = settings.fallback
+    counts = Counter(category_name(text, fallback) for text in rows["category"].to_pylist())
+    counts.pop(fallback, None)
+    gallery = _gallery_categories(leaf)
+    if gallery is not None:
+        _refuse_strangers(leaf, gallery, set(counts))
     if leaf.topology.categories:
-        return (*(name for name in leaf.topology.categories if name != settings.fallback), settings.fallback)
-    counts = Counter(category_name(text, settings.fallback) for text in rows["category"].to_pylist())
-    carried = set(_categories_before(leaf)) - {settings.fallback}
-    for name in (*carried, settings.fallback):
+        return (*(name for name in leaf.topology.categories if name != fallback), fallback)
+    carried = set(_categories_before(leaf)) - {fallback}
+    if gallery is not None:
+        return (*sorted(carried.union(gallery) - {fallback}), fallback)
+    for name in carried:
         counts.pop(name, None)
     room = max(0, settings.max_categories - 1 - len(carried))
     frequent = sorted(counts, key=lambda name: (-counts[name], name))[:room]
-    return (*sorted(carried.union(frequent)), settings.fallback)
+    return (*sorted(carried.union(frequent)), fallback)
+
+
+def _gallery_categories(leaf: LeafContext) -> tuple[str, ...] | None:
+    """Return the categories that categorise can predict; None where it goes by what is declared."""
+    if "categorise" not in leaf.topology.tasks:
+        return None
+    settings: Any = task_settings(leaf.topology, "categorise")
+    if settings.by != "predicted":
+        return None
+    from pipeline.category.gallery import categories_of
+
+    return categories_of(settings.gallery)
+
+
+def _refuse_strangers(leaf: LeafContext, gallery: tuple[str, ...], declared: set[str]) -> None:
+    """Refuse a source whose every category is unknown to the gallery: all of it would be forced into foreign ones.
+
+    Raises:
+        ConfigError: what the source declares and what the gallery knows have no name in common.
+    """
+    if declared and not declared.intersection(gallery):
+        raise ConfigError(
+            f"{leaf.key}: categories are predicted (tasks.categorise.settings.by), but the gallery knows none of those "
+            f"the source declares: {', '.join(sorted(declared)[:_SHOWN])}; the gallery's are: "
+            f"{', '.join(sorted(gallery)[:_SHOWN])}. Build a gallery of your own (funnelgate learn gallery), or set "
+            "tasks.categorise.settings.by: declared"
+        )
 
 
 def _categories_before(leaf: LeafContext) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipeline.tasks.context import LeafContext
 
 Drop = tuple[str, str, str]
-"""(item, reason, detail)."""
+"""(item, reason, detail); once pictures have been divided into objects, the object stands for the item."""
 
 DROP_SCHEMA = pa.schema([("item", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
 
@@ -26,8 +26,8 @@ def write_drops(leaf: LeafContext, drops: Sequence[Drop]) -> None:
     leaf.write("dropped", pa.table([pa.array(column, pa.string()) for column in columns], schema=DROP_SCHEMA))
 
 
-def keep_rows(table: pa.Table, dropped: Sequence[Drop]) -> pa.Table:
-    """Return the rows of items that were not dropped."""
+def keep_rows(table: pa.Table, dropped: Sequence[Drop], by: str = "item") -> pa.Table:
+    """Return the rows that were not dropped; `by` is the column that the drops name."""
     gone = {item for item, _, _ in dropped}
-    mask = pa.array([item not in gone for item in table["item"].to_pylist()], pa.bool_())
+    mask = pa.array([item not in gone for item in table[by].to_pylist()], pa.bool_())
     return table.filter(mask)

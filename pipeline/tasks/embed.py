@@ -1,4 +1,4 @@
-"""embed: one vector and one lasting 63-bit id for every picture, by the model chosen for the category."""
+"""embed: one vector for every object, of its crop, by the model chosen for the category."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from itertools import islice
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.images.decode import DecodeLimits, PictureError, decode_rgb
-from pipeline.item_ids import allocate_ids
+from pipeline.images.crop import decode_crop
+from pipeline.images.decode import DecodeLimits, PictureError, Rgb
 from pipeline.models.catalog import DEFAULT_EMBEDDER, open_embedder
+from pipeline.models.embedder import Embedder
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import Drop, keep_rows, write_drops
-from pipeline.tasks.pictures import iter_pictures
-
-WHOLE_PICTURE = "whole-1"
-"""The detector before there is one: the picture is the object."""
+from pipeline.tasks.pictures import iter_crops
 
 
 class Settings(BaseModel):
@@ -31,40 +30,60 @@ class Settings(BaseModel):
     models: dict[str, str] = Field(default_factory=dict)
     """Category to model, where it is not the default one."""
     batch_size: int = Field(default=16, ge=1, le=1024)
-    """Pictures that go through the model at a time."""
+    """Crops that go through the model at a time."""
     decode: DecodeLimits = Field(default_factory=DecodeLimits)
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:
-    """Embed the package's pictures of this category."""
+    """Embed the package's objects of this category; a vector of this space that categorise has made is taken over."""
     rows = leaf.read("categorise", f"items-{leaf.key.category}")
-    leaf.books.take(rows["item"].to_pylist())
+    leaf.books.take(rows["object"].to_pylist())
     embedder = open_embedder(settings.models.get(leaf.key.category, settings.model))
     leaf.books.use("model", str(embedder.ref))
     leaf.books.use("space", embedder.space_id)
+    vectors, todo = _taken_over(rows, embedder)
     drops: list[Drop] = []
-    vectors = [np.zeros((0, embedder.dim), np.float32)]
-    pictures = _decoded(leaf, rows, settings, max(embedder.spec.input.height, embedder.spec.input.width), drops)
-    while batch := list(islice(pictures, settings.batch_size)):
-        vectors.append(embedder.embed(batch))
+    made = _embedded(leaf, rows.filter(pa.array(todo, pa.bool_())), embedder, settings, drops)
     write_drops(leaf, drops)
-    kept = keep_rows(rows, drops)
-    with leaf.store.begin() as work:
-        ids = allocate_ids(work, kept["picture"].to_pylist(), WHOLE_PICTURE)
-    kept = kept.append_column("id", pa.array(ids, pa.int64()))
-    kept = kept.append_column("vector", _vector_column(np.concatenate(vectors)))
+    gone = {name for name, _, _ in drops}
+    here = np.array([name not in gone for name in rows["object"].to_pylist()], np.bool_)
+    vectors[todo & here] = made
+    kept = keep_rows(rows, drops, by="object").drop_columns(
+        [name for name in ("vector", "space", "class_scores") if name in rows.column_names]
+    )
+    kept = kept.append_column("vector", _vector_column(vectors[here]))
     leaf.write("items", kept)
-    leaf.books.keep(kept["item"].to_pylist())
+    leaf.books.keep(kept["object"].to_pylist())
 
 
-def _decoded(
-    leaf: LeafContext, rows: pa.Table, settings: Settings, side: int, drops: list[Drop]
-) -> Iterator[NDArray[np.uint8]]:
-    for item, data in iter_pictures(leaf.lake, rows):
+def _taken_over(rows: pa.Table, embedder: Embedder) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return (n, dim) vectors, those of the embedder's space filled in, and which rows still need one."""
+    vectors = np.zeros((rows.num_rows, embedder.dim), np.float32)
+    if "vector" not in rows.column_names or "space" not in rows.column_names:
+        return vectors, np.ones(rows.num_rows, np.bool_)
+    same = pc.fill_null(pc.and_(pc.equal(rows["space"], embedder.space_id), pc.is_valid(rows["vector"])), False)
+    there = np.asarray(same.to_numpy(), np.bool_)
+    if there.any():
+        vectors[there] = vectors_of(rows.filter(pa.array(there, pa.bool_())))
+    return vectors, ~there
+
+
+def _embedded(
+    leaf: LeafContext, rows: pa.Table, embedder: Embedder, settings: Settings, drops: list[Drop]
+) -> NDArray[np.float32]:
+    vectors = [np.zeros((0, embedder.dim), np.float32)]
+    crops = _decoded(leaf, rows, settings, drops)
+    while batch := list(islice(crops, settings.batch_size)):
+        vectors.append(embedder.embed(batch))
+    return np.concatenate(vectors)
+
+
+def _decoded(leaf: LeafContext, rows: pa.Table, settings: Settings, drops: list[Drop]) -> Iterator[Rgb]:
+    for name, data in iter_crops(leaf.lake, rows):
         try:
-            yield decode_rgb(data, min_side=side, limits=settings.decode)
+            yield decode_crop(data, settings.decode)
         except PictureError as error:
-            drops.append((item, "undecodable", str(error)))
+            drops.append((name, "undecodable", str(error)))
 
 
 def _vector_column(vectors: NDArray[np.float32]) -> pa.Array:

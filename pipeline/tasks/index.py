@@ -24,7 +24,7 @@ class Settings(BaseModel):
 def run(leaf: LeafContext, settings: Settings) -> None:
     """Build the shard from every package's vectors; a category without items on its first day has none yet."""
     rows = leaf.read("embed", "items").sort_by("id")
-    leaf.books.take(rows["item"].to_pylist())
+    leaf.books.take(rows["object"].to_pylist())
     space = _space(leaf)
     leaf.books.use("space", space)
     vectors = vectors_of(rows)
@@ -39,7 +39,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
         leaf.books.measure("nlist", manifest.nlist)
         leaf.books.measure("bytes", len(data))
     leaf.write("items", rows.drop_columns(["vector"]))
-    leaf.books.keep(rows["item"].to_pylist())
+    leaf.books.keep(rows["object"].to_pylist())
 
 
 def _space(leaf: LeafContext) -> str:

@@ -1,4 +1,4 @@
-"""merge: the window's index of one category: from every day's shard the rows that still live."""
+"""merge: the window's index of one category: from every day's shard the objects whose pictures still live."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pipeline.quantizers import find_quantizer
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import Drop, write_drops
 from pipeline.window.live import LIVE_SCHEMA
+from pipeline.window.offers import offers_of_category
 
 
 class Settings(BaseModel):
@@ -30,7 +31,27 @@ class Settings(BaseModel):
     """Days that are merged, the day itself included."""
 
 
+_FROM_SHARD = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("item", pa.string()),
+        ("picture", pa.string()),
+        ("object", pa.string()),
+        ("ordinal", pa.int16()),
+        ("x0", pa.int32()),
+        ("y0", pa.int32()),
+        ("x1", pa.int32()),
+        ("y1", pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("score", pa.float32()),
+        ("detected", pa.string()),
+        ("why", pa.string()),
+    ]
+)
 _FROM_LIVE = ("group", "title", "first_day", "last_seen", "offers", "pack", "offset", "bytes")
+_ELSEWHERE = "elsewhere"
+"""Categories of the other objects of the row's picture, where categorise has said so."""
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:
@@ -44,21 +65,21 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     kept: list[pa.Table] = []
     oldest = leaf.key.date - timedelta(days=settings.window_days - 1)
     for shard in shards:
-        rows = leaf.lake.read_table(f"{shard.folder}/items.parquet", ["id", "item", "picture"])
-        leaf.books.take(rows["item"].to_pylist())
+        rows = _rows(leaf, shard)
+        leaf.books.take(rows["object"].to_pylist())
         day = shard.leaf.date
         alive = live.filter(pc.equal(live["first_day"], pa.scalar(day, pa.date32())))
         mask = pc.is_in(rows["picture"], value_set=alive["picture"])
         reason = "out_of_window" if day < oldest else "delisted"
-        drops += [(item, reason, day.isoformat()) for item in rows.filter(pc.invert(mask))["item"].to_pylist()]
+        drops += [(name, reason, day.isoformat()) for name in rows.filter(pc.invert(mask))["object"].to_pylist()]
         mine = rows.filter(mask)
-        leaf.books.keep(mine["item"].to_pylist())
+        leaf.books.keep(mine["object"].to_pylist())
         kept.append(mine)
         part = _part(leaf, shard, mine)
         if part is not None:
             parts.append(part)
     write_drops(leaf, drops)
-    _write(leaf, settings, parts, _with_offers(kept, live))
+    _write(leaf, settings, parts, _with_offers(leaf, kept, live))
 
 
 def _live(leaf: LeafContext) -> pa.Table:
@@ -80,6 +101,19 @@ def _shards(leaf: LeafContext, live: pa.Table) -> list[Partition]:
     ]
 
 
+def _rows(leaf: LeafContext, shard: Partition) -> pa.Table:
+    """Return a shard's rows; a day from before there were objects had one in each picture, booked by its item."""
+    table = leaf.lake.read_table(f"{shard.folder}/items.parquet")
+    if "object" not in table.column_names:
+        table = table.append_column("object", table["item"])
+    fields = [*_FROM_SHARD, pa.field(_ELSEWHERE, pa.list_(pa.string()))]
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        for field in fields
+    ]
+    return pa.table(columns, schema=pa.schema(fields))
+
+
 def _part(leaf: LeafContext, shard: Partition, kept: pa.Table) -> ShardPart | None:
     if not leaf.lake.exists(f"{shard.folder}/shard.json"):
         return None  # no item of the category had come by then, so there was no quantizer to build with
@@ -88,11 +122,17 @@ def _part(leaf: LeafContext, shard: Partition, kept: pa.Table) -> ShardPart | No
     return ShardPart(manifest, leaf.lake.read_bytes(f"{shard.folder}/shard.faiss"), ids)
 
 
-def _with_offers(kept: list[pa.Table], live: pa.Table) -> pa.Table:
-    """Return the item table of the merged index: id to picture, group and offers, sorted by id."""
+def _with_offers(leaf: LeafContext, kept: list[pa.Table], live: pa.Table) -> pa.Table:
+    """Return the item table of the merged index: id to picture, box, group and offers, sorted by id."""
     rows = pa.concat_tables(kept)
     places = pc.index_in(rows["picture"], value_set=live["picture"])
-    facts = live.select(_FROM_LIVE).take(places)
+    facts = offers_of_category(
+        live.select(_FROM_LIVE).take(places),
+        leaf.key.category,
+        fallback=leaf.day_split().categories[-1],
+        elsewhere=rows[_ELSEWHERE].to_pylist(),
+    )
+    rows = rows.drop_columns([_ELSEWHERE])
     for name in _FROM_LIVE:
         rows = rows.append_column(name, facts[name])
     return rows.sort_by("id")

@@ -41,6 +41,7 @@ def run(leaf: LeafContext, _settings: Settings) -> None:
         planid=leaf.key.planid,
         verdict_id=verdict.verdict_id,
         categories=candidate.entries,
+        front=candidate.front,
     )
     manifest = publish(root, draft)
     leaf.books.measure("generation", manifest.number)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.tasks.categorise import category_name
 from pipeline.window.duplicates import Duplicate
 
 OFFER = pa.struct(
@@ -18,6 +19,7 @@ OFFER = pa.struct(
         ("title", pa.string()),
         ("group", pa.string()),
         ("item", pa.string()),
+        ("category", pa.string()),  # as the merchant declared it; "" where he did not
         ("seen", pa.date32()),
     ]
 )
@@ -81,7 +83,8 @@ def _entry(row: dict[str, Any], day: Date) -> dict[str, Any]:
 
 
 def _offer(row: dict[str, Any], day: Date) -> dict[str, Any]:
-    return {**{name: row[name] for name in ("sku", "merchant", "title", "group", "item")}, "seen": day}
+    said = {name: row[name] for name in ("sku", "merchant", "title", "group", "item")}
+    return {**said, "category": category_name(row["category"], ""), "seen": day}
 
 
 def _hand_over(entry: dict[str, Any], row: dict[str, Any], day: Date) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from reporting.booking import is_declared
 from reporting.effective import leaf_of
 from reporting.elastic.names import Kind, effective_id, effective_key, event_id, event_id_of, expected_id, index_of
 from reporting.key import KEY_PARTS
@@ -81,7 +82,7 @@ def record_source(record: TaskRecord, metric_names: Collection[str] = ()) -> dic
         "failed_total": record.failed_total,
         "dropped_by": [f"{reason}={count}" for reason, count in record.dropped.items()],
         "failed_by": [f"{name}={count}" for name, count in record.failed.items()],
-        "metrics": {name: value for name, value in record.metrics.items() if name in metric_names},
+        "metrics": {name: value for name, value in record.metrics.items() if is_declared(name, metric_names)},
         "seconds": record.seconds,
         "content_hash": record.content_hash(),
         "exact": exact,
@@ -110,7 +111,7 @@ def source_of_body(body: str, metric_names: Collection[str] = ()) -> dict[str, A
         "failed_total": sum(failed.values()),
         "dropped_by": [f"{reason}={count}" for reason, count in dropped.items()],
         "failed_by": [f"{name}={count}" for name, count in failed.items()],
-        "metrics": {name: value for name, value in source["metrics"].items() if name in metric_names},
+        "metrics": {name: value for name, value in source["metrics"].items() if is_declared(name, metric_names)},
         "seconds": _seconds(source["started_at"], source["finished_at"]),
         "content_hash": _content_hash(body),
         "exact": exact,

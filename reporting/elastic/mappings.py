@@ -21,11 +21,16 @@ Json = dict[str, Any]
 RoleName = Literal["setup", "shipper", "reader"]
 ROLES: tuple[RoleName, ...] = ("setup", "shipper", "reader")
 
-LIVE_SETTINGS = ("index.auto_expand_replicas", "index.refresh_interval")
+LIVE_SETTINGS = (
+    "index.auto_expand_replicas",
+    "index.mapping.total_fields.ignore_dynamic_beyond_limit",
+    "index.refresh_interval",
+)
 """Settings of the templates that can be changed on an index that exists."""
 
 _INHERITS = {Kind.EVENTS: (Kind.RECORDS,)}
 _METRIC = {"type": "double"}
+_NO_NUMBER = {"type": "ip"}
 
 
 def component_templates(prefix: str, metric_names: Collection[str]) -> dict[str, Json]:
@@ -33,7 +38,8 @@ def component_templates(prefix: str, metric_names: Collection[str]) -> dict[str,
 
     Args:
         prefix: of the names of templates and indices.
-        metric_names: metrics that get a field of their own; others are kept in a record's `exact` only.
+        metric_names: metrics that get a field of their own; others are kept in a record's `exact` only. A name that
+            ends in `*` gives one to each metric that begins so, when it is first written.
     """
     named = {f"{prefix}-settings": _load("templates", "settings", prefix)}
     for kind in Kind:
@@ -107,9 +113,19 @@ def _meta(metric_names: Collection[str]) -> Json:
 def _with_metrics(mappings: Json, metric_names: Collection[str]) -> Json:
     if "metrics" not in mappings["properties"]:
         return mappings
-    generated = {name: dict(_METRIC) for name in sorted(set(metric_names))}
+    names = sorted(set(metric_names))
+    generated = {name: dict(_METRIC) for name in names if not name.endswith("*")}
     metrics = mappings["properties"]["metrics"] | {"properties": generated}
+    rules = [_rule(name, _METRIC) for name in names if name.endswith("*")]
+    if rules:
+        # `strict` would refuse these names too, so the last rule is what refuses any other one: no number fits it.
+        metrics |= {"dynamic": "true"}
+        mappings = mappings | {"dynamic_templates": [*rules, _rule("*", _NO_NUMBER)]}
     return mappings | {"properties": mappings["properties"] | {"metrics": metrics}}
+
+
+def _rule(name: str, mapping: Json) -> Json:
+    return {f"metrics_{name}": {"path_match": f"metrics.{name}", "mapping": dict(mapping)}}
 
 
 def _load(folder: str, name: str, prefix: str) -> Json:

@@ -30,7 +30,7 @@ from reporting.errors import ConfigError
 if TYPE_CHECKING:
     from elasticsearch import Elasticsearch
 
-_CHANGEABLE = {"ignore_above", "dynamic", "date_detection", "_meta"}
+_CHANGEABLE = {"ignore_above", "dynamic", "dynamic_templates", "date_detection", "_meta"}
 """Parameters of a mapping that can be changed in place (besides new fields)."""
 
 _AGAIN = "delete the index, run `funnelgate records setup`, then `funnelgate records replay` to fill it again"
@@ -90,7 +90,7 @@ def setup(
     Args:
         client: of the cluster.
         prefix: of all names.
-        metric_names: metrics of the topology; each gets a field of type double.
+        metric_names: metrics of the topology; each gets a field of type double, see `component_templates`.
         months: any day of each month whose indices should be there; other months are made when first written to.
         dry_run: only report.
 
@@ -288,6 +288,7 @@ def _upgrade(client: Elasticsearch, index: str, body: Json, mapping: Json, setti
                 index=index,
                 properties=mapping["properties"],
                 dynamic=mapping["dynamic"],
+                dynamic_templates=mapping.get("dynamic_templates"),
                 date_detection=mapping["date_detection"],
                 meta=mapping["_meta"],
             )

@@ -8,17 +8,18 @@ import sys
 from contextlib import closing
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select, text
 
 from reporting.errors import StoreError
 from reporting.stores import open_store
 from reporting.stores.base import RecordQuery
-from reporting.stores.sql_engine import SCHEMA_HEAD
-from reporting.tables import metadata
+from reporting.stores.sql_engine import SCHEMA_HEAD, make_engine
+from reporting.tables import item_id, metadata
 from reporting.testing import make_record
 from tests.contracts.conftest import SQL_STORES
 
@@ -53,6 +54,24 @@ def test_opening_again_keeps_what_is_there(name, new_url):
         work.put_record(record)
     with open_store(url) as store:
         assert store.get_record(record.key) == record
+
+
+@pytest.mark.parametrize("name", SQL_STORES)
+def test_ids_given_before_objects_had_boxes_stay_when_the_schema_grows(name, new_url, repository):
+    engine = make_engine(new_url(name))
+    config = Config()
+    config.set_main_option("script_location", str(repository / "reporting" / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(text("INSERT INTO item_id (picture, detector, ordinal, id) VALUES ('p', 'whole-1', 0, 7)"))
+    engine.dispose()
+    with open_store(engine.url.render_as_string(hide_password=False)) as store, store.read() as connection:
+        row = connection.execute(select(item_id)).one()
+    assert row._asdict() == {
+        **{"picture": "p", "detector": "whole-1", "ordinal": 0, "id": 7},
+        **dict.fromkeys(("x0", "y0", "x1", "y1", "score", "label", "class_scores")),
+    }
 
 
 @pytest.mark.parametrize("name", SQL_STORES)

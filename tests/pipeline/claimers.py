@@ -1,4 +1,4 @@
-"""Processes that compete: `python -m tests.pipeline.claimers claim|allocate URL NAME` prints what it got as JSON."""
+"""Processes that compete: `python -m tests.pipeline.claimers claim|register URL NAME` prints what it got as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import date as Date
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from sqlalchemy import insert
 from pipeline import instances
 from pipeline.instance_states import READY
 from pipeline.instances import Claim
-from pipeline.item_ids import allocate_ids
+from pipeline.item_ids import register_objects
+from pipeline.models.detections import Box, Detection
 from reporting import tables as t
 from reporting.record import TaskRecord
 from reporting.stores import open_store
@@ -80,13 +82,26 @@ def claim_all(store: SqlStore, worker: str) -> list[int]:
     return got
 
 
-def allocate_all(store: SqlStore, worker: str) -> dict[str, int]:
-    """Allocate ids for pictures, of which each process shares a third with all the others; return them by picture."""
-    got: dict[str, int] = {}
+def objects(count: int, seed: int = 0) -> list[Detection]:
+    """Return `count` objects with falling scores; another seed gives other boxes."""
+    return [
+        Detection(Box(seed, place, seed + 10, place + 10), 1 - place / 100, f"class-{place % 3}", (0.25, 0.75))
+        for place in range(count)
+    ]
+
+
+def register_all(store: SqlStore, worker: str, detector: str = "boxes-1") -> dict[str, list[int]]:
+    """Register pictures with 0 to 3 objects, of which each process shares a third with all others; return the ids.
+
+    What is found in a shared picture differs from process to process: the first one's objects stand.
+    """
+    got: dict[str, list[int]] = {}
     for block in range(8):
         pictures = [f"{worker if number % 3 else 'shared'}-{block}-{number}" for number in range(9)]
+        found = {picture: objects(place % 4, seed=sum(map(ord, worker))) for place, picture in enumerate(pictures)}
         with store.begin() as work:
-            got |= dict(zip(pictures, allocate_ids(work, pictures, "whole-1"), strict=True))
+            registered = register_objects(work, detector, found)
+        got |= {picture: [one.id for one in mine] for picture, mine in registered.items()}
     return got
 
 
@@ -104,4 +119,5 @@ def compete(what: str, url: str, count: int) -> list[Any]:
 
 if __name__ == "__main__":
     with open_store(sys.argv[2]) as opened:
-        print(json.dumps({"claim": claim_all, "allocate": allocate_all}[sys.argv[1]](opened, sys.argv[3])))
+        work: dict[str, Callable[[SqlStore, str], Any]] = {"claim": claim_all, "register": register_all}
+        print(json.dumps(work[sys.argv[1]](opened, sys.argv[3])))

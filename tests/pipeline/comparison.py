@@ -33,8 +33,8 @@ def books(project: Project, *, without: tuple[str, ...] = ()) -> dict[str, dict[
     return found
 
 
-def merged_rows(project: Project) -> dict[str, dict[str, tuple[Any, bytes]]]:
-    """Return for each merged index of each day: picture to (offers and dates, vector bytes)."""
+def merged_rows(project: Project) -> dict[str, dict[tuple[str, int], tuple[Any, bytes]]]:
+    """Return for each merged index of each day: object (picture, ordinal) to (offers and dates, vector bytes)."""
     lake = Lake(str(project.folder / "lake"))
     found = {}
     for leaf, folder in _artifacts(project, "merge"):
@@ -45,7 +45,7 @@ def merged_rows(project: Project) -> dict[str, dict[str, tuple[Any, bytes]]]:
             vectors = {int(number): vector.tobytes() for number, vector in zip(ids, stored, strict=True)}
         assert sorted(vectors) == sorted(row["id"] for row in rows), f"{leaf}: index and items differ"
         found[leaf] = {
-            row["picture"]: (
+            (row["picture"], row["ordinal"]): (
                 (row["item"], row["group"], row["first_day"], row["last_seen"], _offers(row["offers"])),
                 vectors[row["id"]],
             )

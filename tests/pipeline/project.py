@@ -142,7 +142,14 @@ def new_project(folder: Path, *, package_items: int = 10, workers: int = 2, leas
     """Make an empty project with small packages."""
     folder.mkdir(parents=True, exist_ok=True)
     graph = yaml.safe_load(default_topology())
-    graph["tasks"]["collect"]["settings"] = {"package_items": package_items}
+    settings = {
+        "collect": {"package_items": package_items},
+        # A drawn picture of blocks is one object, and is what its row says: no model knows it.
+        "detect": {"detector": "whole"},
+        "categorise": {"by": "declared"},
+    }
+    for task, values in settings.items():
+        graph["tasks"][task]["settings"] = values
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
     run = {"workers": workers, "lease_seconds": lease_seconds}
     (folder / "funnelgate.yaml").write_text(yaml.safe_dump({"pipeline": "pipeline.yaml", "run": run}))

@@ -45,6 +45,15 @@ def test_a_fan_out_counts_its_time_once_for_all_its_categories(store):
     assert package_size(store, DAY + timedelta(days=1), 600.0, 1) == 60_000
 
 
+def test_a_task_that_counts_objects_is_measured_by_the_pictures_of_its_package(store):
+    book(store, "download", 1000, 200.0, subinstance="0001")
+    for category, seconds in (("hats", 110.0), ("shoes", 130.0)):  # three objects in each picture
+        book(store, "embed", 1500, seconds, subinstance="0001", category=category)
+    assert package_size(store, DAY + timedelta(days=1), 600.0, 1) == 2500  # embed: 1000 pictures in 240 seconds
+    book(store, "embed", 3000, 60.0, subinstance="0001", category="hats", planid="again")
+    assert package_size(store, DAY + timedelta(days=1), 600.0, 1) == 3000  # now download is the slowest
+
+
 @pytest.mark.parametrize(("items", "seconds", "size"), [(1_000_000, 10.0, MAX_PACKAGE), (10, 1000.0, 100)])
 def test_the_size_keeps_its_bounds(store, items, seconds, size):
     book(store, "embed", items, seconds, subinstance="0001")

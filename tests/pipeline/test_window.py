@@ -45,9 +45,10 @@ def arrivals(*rows: tuple[str, str, str] | tuple[str, str, str, bool]) -> pa.Tab
             "sku": sku,
             "group": offer,
             "title": f"T{sku}",
+            "category": "",
         } | {"dhash": dhash, "thumb": thumb, "pack": "p", "offset": 0, "bytes": 1, "listed": (not rest or rest[0])}
         documents.append(values)
-    names = ("item", "picture", "merchant", "sku", "group", "title", "pack")
+    names = ("item", "picture", "merchant", "sku", "group", "title", "category", "pack")
     kinds: list[Any] = [(name, pa.string()) for name in names]
     kinds += [("dhash", pa.uint64()), ("thumb", pa.binary(192)), ("listed", pa.bool_())]
     return pa.Table.from_pylist(documents, schema=pa.schema([*kinds, ("offset", pa.int64()), ("bytes", pa.int64())]))

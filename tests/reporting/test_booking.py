@@ -70,6 +70,17 @@ def test_an_undeclared_drop_reason_names_the_nearest_valid_one(found, remedy):
     assert "pipeline.yaml" in message
 
 
+def test_a_metric_declared_by_its_beginning_may_be_booked_under_any_name_that_begins_so():
+    books = open_books(RULES.model_copy(update={"metrics": ("bytes", "declared_as_*")}))
+    for name in ("declared_as_hats", "declared_as_Food-Fruit, fresh", "bytes"):
+        books.measure(name, 1)
+    for name in ("declared_a", "bytes2", "*", "xdeclared_as_hats"):
+        with pytest.raises(RecordError, match="is not declared for task 'quality'"):
+            books.measure(name, 1)
+    record = books.close(finished_at=END)
+    assert set(record.metrics) == {"declared_as_hats", "declared_as_Food-Fruit, fresh", "bytes"}
+
+
 def test_an_undeclared_metric_names_the_nearest_valid_one():
     with pytest.raises(RecordError, match=r"metric 'byte' is not declared for task 'quality'; did you mean bytes\?"):
         open_books().measure("byte", 1)

@@ -223,12 +223,15 @@ def test_the_declared_order_stands_where_edges_leave_a_choice():
 def test_the_default_pipeline_loads_and_its_tasks_are_the_designs(repository):
     path = repository / "pipeline" / "default.yaml"
     topology = Topology.load(path)
-    chain = "collect download quality hash dedup listing categorise embed index merge evaluate release"
+    chain = "collect download quality hash dedup listing detect crop categorise embed index merge evaluate release"
     assert topology.order == tuple(chain.split())
-    assert topology.closure(("embed",)) == tuple(chain.split()[7:])
+    assert topology.closure(("embed",)) == tuple(chain.split()[9:])
     fan_out = topology.task("categorise")
     assert (fan_out.grain, fan_out.work_grain) == (("category", "subinstance"), ("subinstance",))
     assert {edge.law for edge in topology.upstream("merge")} == {Law.WINDOW, Law.AFTER}
+    assert {(edge.source, edge.ratio) for edge in topology.upstream("crop")} == {("detect", None), ("listing", (0, 50))}
+    units = [(task.unit_in, task.unit_out) for task in (topology.task(name) for name in ("listing", "detect", "crop"))]
+    assert units == [("picture", "picture"), ("picture", "object"), ("object", "object")]
     reasons = {
         name: set(task["drop_reasons"])
         for name, task in yaml.safe_load(path.read_text())["tasks"].items()
@@ -237,3 +240,9 @@ def test_the_default_pipeline_loads_and_its_tasks_are_the_designs(repository):
     assert {"dead_link", "timeout", "too_large", "not_an_image"} <= reasons["download"]
     assert {"too_small", "blurred", "low_contrast", "bad_aspect", "truncated"} <= reasons["quality"]
     assert reasons["listing"] == {"off_shelf"}
+
+
+@pytest.mark.parametrize("name", ["*", "a*b", "a**", "a/*", ".*"])
+def test_a_star_anywhere_but_at_the_end_of_a_metrics_name_is_refused(name):
+    with pytest.raises(ValueError, match=r"metrics\.0"):
+        TaskSpec(unit_in="a", unit_out="b", metrics=(name,))

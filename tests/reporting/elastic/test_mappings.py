@@ -315,4 +315,8 @@ def test_the_metrics_of_the_demo_s_topology_are_mapped(repository: Path):
     topology = Topology.load(repository / "pipeline" / "default.yaml")
     names = {name for task in topology.tasks.values() for name in task.metrics}
     assert len(names) > 10
-    assert set(index_mapping(Kind.EVENTS, names)["properties"]["metrics"]["properties"]) == names
+    mapping = index_mapping(Kind.EVENTS, names)
+    growing = {f"metrics.{name}" for name in names if name.endswith("*")}
+    fields = {f"metrics.{name}" for name in mapping["properties"]["metrics"]["properties"]}
+    rules = {next(iter(rule.values()))["path_match"] for rule in mapping.get("dynamic_templates", [])} - {"metrics.*"}
+    assert (fields | rules, rules) == ({f"metrics.{name}" for name in names}, growing)
