@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -57,6 +58,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         skip_for_want_of("data", f"no shared data at {folder} (set FUNNELGATE_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def training_packages() -> None:
+    """The packages of the extra `train`; skips where one cannot be imported."""
+    for name in ("torch", "onnx", "faster_coco_eval"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            skip_for_want_of("train", f"{error} (make train-venv)")
 
 
 @pytest.fixture(scope="session")

@@ -1,51 +1,91 @@
 """The users' photos: an item in its third look on a background that is not a shop's, as JPEG.
 
-Backgrounds are drawn with numpy (gradients, soft noise, planks, tiles, cloth), the item is scaled, tilted, put off
-centre, given a soft shadow and another exposure: what separates a user's photo from a catalogue picture.
+Backgrounds are drawn with numpy (gradients, soft noise, planks, tiles, cloth), half of them with blurred things on
+them; the item is tilted, takes a third to three fifths of the side, lies anywhere, and is given a soft shadow and
+another exposure: whoever searches has to find it first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
-from pipeline.demo.drawing import jpeg, turned_jpeg
+from pipeline.demo.drawing import jpeg, turned_jpeg, visible_box
+from pipeline.models.detections import Box
 
 _TURNED_SHARE: Final = 0.1  # of the photos lies on its side and says so in EXIF, as telephones write them
+_CLUTTER_SHARE: Final = 0.5
+_FILL: Final = (0.3, 0.6)
+"""The item's longer side as a share of the photo's."""
 
 Pixels = NDArray[np.float32]
 
 
-def photo(look: Image.Image, rng: np.random.Generator) -> bytes:
-    """Return a user's photo of an item.
+class Photo(NamedTuple):
+    """A user's photo, and where the item is."""
+
+    data: bytes
+    """A JPEG of 272 to 352 px a side."""
+    box: Box
+    """Around the item, in pixels of the upright picture."""
+
+
+def photo(look: Image.Image, rng: np.random.Generator) -> Photo:
+    """Draw a user's photo of an item.
 
     Args:
         look: RGBA picture of the item.
         rng: Draws all that varies.
-
-    Returns:
-        A JPEG of 256 to 320 px a side.
     """
-    side = int(rng.integers(256, 321))
+    side = int(rng.integers(272, 353))
     draw = _BACKGROUNDS[int(rng.integers(len(_BACKGROUNDS)))]
     canvas = _to_picture(draw(side, rng)).convert("RGBA")
-    fill = round(side * rng.uniform(0.6, 0.8))
-    item = look.resize((fill, fill), Image.Resampling.LANCZOS)
-    item = item.rotate(float(rng.uniform(-15, 15)), Image.Resampling.BICUBIC)
-    left, top = ((side - fill) // 2 + round(side * rng.uniform(-0.06, 0.06)) for _ in range(2))
+    if rng.random() < _CLUTTER_SHARE:
+        canvas = _cluttered(canvas, rng)
+    item = _turned(look, round(side * rng.uniform(*_FILL)), rng)
+    left, top = (int(rng.integers(0, side - length + 1)) for length in item.size)
     canvas.alpha_composite(_shadow(item, side, left, top))
     canvas.alpha_composite(item, (left, top))
     exposed = np.asarray(canvas.convert("RGB"), dtype=np.float32) * np.float32(rng.uniform(0.85, 1.08))
     # Sensor grain of 2.6 grey levels, alike in the three channels.
     picture = _to_picture(exposed + rng.integers(-4, 5, size=(side, side, 1), dtype=np.int8))
     quality = int(rng.integers(78, 91))
-    if rng.random() < _TURNED_SHARE:
-        return turned_jpeg(picture, quality=quality)
-    return jpeg(picture, quality=quality)
+    write = turned_jpeg if rng.random() < _TURNED_SHARE else jpeg
+    return Photo(write(picture, quality=quality), Box(left, top, left + item.width, top + item.height))
+
+
+def _turned(look: Image.Image, length: int, rng: np.random.Generator) -> Image.Image:
+    """Return the visible part of an item, tilted by up to 15 degrees, with its longer side of `length` pixels."""
+    tilted = look.rotate(float(rng.uniform(-15, 15)), Image.Resampling.BICUBIC, expand=True)
+    tight = tilted.crop(visible_box(tilted))
+    factor = length / max(tight.size)
+    width, height = (max(1, round(extent * factor)) for extent in tight.size)
+    return tight.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _cluttered(canvas: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Return the background with one to four things on it that are out of focus: discs, and boxes with round corners.
+
+    They are no items: soft, in one colour, and half seen through.
+    """
+    side = canvas.width
+    layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
+    for _ in range(int(rng.integers(1, 5))):
+        red, green, blue = (round(float(value)) for value in np.clip(_colour(rng, 60, 235), 0, 255))
+        width, height = (round(side * rng.uniform(0.1, 0.35)) for _ in range(2))
+        left, top = (int(rng.integers(-side // 10, side - side // 10)) for _ in range(2))
+        thing = ImageDraw.Draw(layer)
+        within, fill = (left, top, left + width, top + height), (red, green, blue, int(rng.integers(110, 200)))
+        if rng.random() < 0.5:
+            thing.ellipse(within, fill=fill)
+        else:
+            thing.rounded_rectangle(within, radius=min(width, height) // 5, fill=fill)
+    softened = layer.filter(ImageFilter.BoxBlur(side * rng.uniform(0.015, 0.035)))
+    return Image.alpha_composite(canvas, softened)
 
 
 def _to_picture(pixels: Pixels) -> Image.Image:

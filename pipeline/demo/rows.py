@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
@@ -36,7 +37,14 @@ class Fault(StrEnum):
     RECOMPRESSED = "recompressed"
     RESIZED = "resized"
     OFF_SHELF = "off_shelf"
+    SET = "set"
+    """Sound: the first row of a picture that shows several items, each of them offered by a row of its own."""
+    IN_SET = "in_set"
+    """A further row of such a picture: the same file, another offer."""
 
+
+SOUND: Final = frozenset({Fault.NONE, Fault.SET})
+"""Rows that nothing is wrong with: one picture each reaches detect."""
 
 DROPPED_BY: Final[dict[Fault, tuple[str, str]]] = {
     Fault.DUPLICATE_ROW: ("collect", "duplicate_row"),
@@ -53,6 +61,7 @@ DROPPED_BY: Final[dict[Fault, tuple[str, str]]] = {
     Fault.RECOMPRESSED: ("dedup", "near_duplicate"),
     Fault.RESIZED: ("dedup", "near_duplicate"),
     Fault.OFF_SHELF: ("listing", "off_shelf"),
+    Fault.IN_SET: ("dedup", "exact_duplicate"),
 }
 """The task and reason a row with this fault is dropped by. In ``dedup`` it may be the row it repeats instead
 (of two that arrive on one day the lower item id stays): the count is the same."""
@@ -94,7 +103,7 @@ class Row:
 
     Attributes:
         day: The manifest the row stands in.
-        item: What the picture shows.
+        item: What the row offers.
         look: Of which pack look the picture is drawn.
         merchant: Who sells it; a reseller's differs from the look's own.
         sku: The merchant's own number.
@@ -105,6 +114,7 @@ class Row:
         fault: What is wrong with it.
         encoding: How the picture is served, where the fault does not say.
         base: For a repetition the row it repeats, else None.
+        in_set: All items of a composed picture, in the order they are drawn; () for a picture of one.
     """
 
     day: date
@@ -119,11 +129,17 @@ class Row:
     fault: Fault
     encoding: Encoding
     base: Row | None = None
+    in_set: tuple[Item, ...] = ()
 
     @property
     def dropped_by(self) -> tuple[str, str] | None:
-        """The task and reason that drop this row, or None when it reaches the index."""
+        """The task and reason that drop this row, or None when its picture reaches detect."""
         return DROPPED_BY.get(self.fault)
+
+    @property
+    def shown(self) -> tuple[Item, ...]:
+        """All items that the picture shows."""
+        return self.in_set or (self.item,)
 
 
 def original(item: Item, look: str, day: date, *, encoding: Encoding, strategy: str) -> Row:
@@ -175,6 +191,37 @@ def replayed(base: Row, day: date, fault: Fault, number: int) -> Row:
     name = f"{base.sku.lower()}-again-{number}{encoding.ending}"
     path = PurePosixPath("pictures", day.isoformat(), name)
     return replace(again, path=path, encoding=encoding)
+
+
+def together(
+    items: Sequence[tuple[Item, int]], look: str, day: date, number: int, *, encoding: Encoding, strategy: str
+) -> list[Row]:
+    """Return the rows of one picture that shows several items of a merchant: an offer each, one path for all.
+
+    Args:
+        items: What it shows, each with a number that makes its sku unique among all rows.
+        look: Of all of them.
+        day: When it arrives.
+        number: Makes the path unique among the merchant's composed pictures of the day.
+        encoding: How the picture is served.
+        strategy: Of the crawl.
+    """
+    in_set = tuple(item for item, _ in items)
+    name = f"{_SKU_PREFIX[MERCHANTS[look]].lower()}-set-{number}{encoding.ending}"
+    rows: list[Row] = []
+    for item, view in items:
+        offer = original(item, look, day, encoding=encoding, strategy=strategy)
+        row = replace(
+            offer,
+            sku=f"{offer.sku}-{view}",
+            title=f"{offer.title}, in a set",
+            path=offer.path.with_name(name),
+            fault=Fault.IN_SET if rows else Fault.SET,
+            base=rows[0] if rows else None,
+            in_set=in_set,
+        )
+        rows.append(row)
+    return rows
 
 
 def read_items(samples: Path) -> tuple[Item, ...]:

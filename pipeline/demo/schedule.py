@@ -20,6 +20,7 @@ from pipeline.demo.rows import (
     Row,
     original,
     replayed,
+    together,
     variant,
 )
 
@@ -33,8 +34,11 @@ in the window whichever way its edges are counted, and the truth does not depend
 EVERGREENS: Final = 4
 """Originals of the first day that are re-crawled every day: seven days later only `last_seen` keeps them young."""
 
-# Rows a day, give or take one. With 72 originals (252 items, two looks, seven days) they make about 125 rows,
-# of which 45 % are at fault: more than a real crawl has, so that every reason is there on every day.
+SETS_A_DAY: Final = (8, 10)
+"""Fewest and most pictures a day that show several items."""
+
+# Rows a day, give or take one. With 72 originals (252 items, two looks, seven days) and the 26 offers of the sets
+# they make about 150 rows, of which half are dropped: more than of a real crawl, so that every reason is there daily.
 _DAILY: Final = {
     Fault.RECRAWLED: 5,
     Fault.MOVED: 3,
@@ -53,6 +57,10 @@ _DAILY: Final = {
 }
 _NEAR: Final = (Fault.RECOMPRESSED, Fault.RESIZED)
 _DEFECTS: Final = tuple(fault for fault in _DAILY if DROPPED_BY[fault][0] in ("download", "quality", "listing"))
+_SET_SIZES: Final = (2, 3, 4)
+_SET_SHARES: Final = (0.4, 0.35, 0.25)
+_SET_ENCODINGS: Final = (Encoding.JPEG, Encoding.PNG, Encoding.WEBP, Encoding.TURNED_JPEG)
+_SET_ENCODING_SHARES: Final = (0.6, 0.2, 0.1, 0.1)
 _CRAWLS: Final = ("directed", "long-tail", "discovery")
 _CRAWL_SHARES: Final = (0.5, 0.3, 0.2)
 
@@ -68,7 +76,7 @@ def schedule(items: Sequence[Item], *, first_day: date, days: int, seed: int) ->
         days: Manifests, at least 1.
         seed: Equal seeds give equal rows.
     """
-    plan = _Schedule(np.random.default_rng([seed, 1]))
+    plan = _Schedule(items, np.random.default_rng([seed, 1]))
     offers = [(item, look) for look in MERCHANTS for item in items]
     order = plan.rng.permutation(len(offers))
     # No two days of a real crawl bring equally many: shares differ by up to 15 % from the mean.
@@ -85,7 +93,8 @@ def schedule(items: Sequence[Item], *, first_day: date, days: int, seed: int) ->
 class _Schedule:
     """Builds the days one after another and remembers what a later day may repeat."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, items: Sequence[Item], rng: np.random.Generator) -> None:
+        self.items = items
         self.rng = rng
         self.seen: list[Row] = []
         self.evergreens: list[Row] = []
@@ -109,6 +118,7 @@ class _Schedule:
             rows += [self._variant(row, day, fault) for row in self._pick(self.seen, fault)]
         repeated = self._pick(fresh, Fault.DUPLICATE_ROW)
         rows += [replace(row, fault=Fault.DUPLICATE_ROW, base=row) for row in repeated]
+        rows += self._sets(day)
         return tuple(rows[at] for at in self.rng.permutation(len(rows)))
 
     def _sightings(self, day: date, earlier: Sequence[Row]) -> list[Row]:
@@ -142,6 +152,19 @@ class _Schedule:
                     rows.append(replayed(row, day, fault, self._next_view(row.item)))
                 else:
                     rows.append(self._variant(row, day, fault, resold=True))
+        return rows
+
+    def _sets(self, day: date) -> list[Row]:
+        """Return the offers of the pictures that show two to four items of one merchant, drawn from all items."""
+        rows: list[Row] = []
+        looks = list(MERCHANTS)
+        for number in range(int(self.rng.integers(SETS_A_DAY[0], SETS_A_DAY[1] + 1))):
+            size = min(int(self.rng.choice(_SET_SIZES, p=_SET_SHARES)), len(self.items))
+            chosen = [self.items[int(at)] for at in self.rng.choice(len(self.items), size=size, replace=False)]
+            encoding = _SET_ENCODINGS[int(self.rng.choice(len(_SET_ENCODINGS), p=_SET_ENCODING_SHARES))]
+            look = looks[int(self.rng.integers(len(looks)))]
+            offered = [(item, self._next_view(item)) for item in chosen]
+            rows += together(offered, look, day, number + 1, encoding=encoding, strategy=self._crawl())
         return rows
 
     def _variant(self, base: Row, day: date, fault: Fault, *, resold: bool = False) -> Row:

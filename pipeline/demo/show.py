@@ -17,12 +17,15 @@ from rich.table import Table
 
 from pipeline.demo import cluster
 from pipeline.demo.arrivals import write_arrivals
+from pipeline.demo.detection import Report, judge_day, read_drawn
+from pipeline.demo.found import Searched, search_photos, tell_detection, tell_search
+from pipeline.demo.rows import read_items
+from pipeline.partitions import Partitions
 from pipeline.place import Place
 from pipeline.plans import PlanRequest, find_or_make_plans
 from pipeline.progress import run_with_progress
 from pipeline.project import default_topology
 from pipeline.run import RunOutcome
-from pipeline.serve.answer import Answer, answer
 from reporting.balance import Balance, balance
 from reporting.effective import effective_records
 from reporting.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -36,9 +39,14 @@ from samples import samples_dir
 FIRST_DAY = Date(2026, 10, 5)
 """A Monday in the past, and always the same one: the demo's numbers are equal wherever it runs."""
 WINDOW_DAYS = 5
-PACKAGE_ITEMS = 64
+PACKAGE_ITEMS = 88
 REPAIRED_PACKAGE = "0002"
+EVERY_PHOTO = 4
+"""Of the users' photos every fourth is searched once more at the end, for its box and category."""
 SHEET_QUERIES = 12
+PAGE_SETS = 12
+MIN_RECALL = 0.8
+"""Share of the drawn items that detect must have found; what falls below is no demo of a working pipeline."""
 
 _SETTINGS = """\
 # The demo's settings; run any funnelgate command in this folder.
@@ -56,15 +64,20 @@ class Shown:
     balance: Balance
     wrong: list[str]
     metrics: list[dict[str, Any]]
-    seconds: float
+    detection: Report
     read_back: cluster.ReadBack | None
 
     @property
     def exit_code(self) -> int:
-        """1 when a count is not what was injected, an item is not booked, or the cluster answers otherwise than SQL."""
+        """1 when a count is not what was injected, an item is not booked, or the cluster answers otherwise than SQL.
+
+        And when detect found too few of the items that were drawn.
+        """
         unexplained = any(row.unexplained for row in self.balance.rows)
         differs = self.read_back is not None and not self.read_back.equal
-        return EXIT_FAILED if self.wrong or unexplained or differs else EXIT_OK
+        recall = self.detection.total.recall
+        misses = recall is None or recall < MIN_RECALL
+        return EXIT_FAILED if self.wrong or unexplained or differs or misses else EXIT_OK
 
 
 def run_demo(
@@ -105,12 +118,17 @@ def run_demo(
         for day in span:
             _run_day(place, console, day, workers)
         _repair(place, console, span[-1], workers)
-    shown = _examine(place, folder, span, started)
-    sheet = _search(place, folder, console)
+    shown = _examine(place, folder, span)
+    searched = search_photos(place.lake, folder, EVERY_PHOTO)
+    pages = _write_pages(place, folder, shown, searched)
+    seconds = time.monotonic() - started
     if as_json:
-        print(json.dumps(_document(shown), indent=1))  # noqa: T201 - the command's output
+        print(json.dumps(_document(shown, searched, seconds), indent=1))  # noqa: T201 - the command's output
     else:
-        _tell(console, shown, folder, sheet)
+        _tell(console, shown)
+        tell_detection(console, shown.detection, MIN_RECALL)
+        tell_search(console, searched)
+        _tell_next(console, folder, shown.days, pages, seconds)
     return shown.exit_code
 
 
@@ -129,8 +147,8 @@ def _prepare(folder: Path, settings_text: str) -> None:
     tasks["collect"]["settings"] = {"package_items": PACKAGE_ITEMS}
     for task in ("dedup", "index", "merge"):
         tasks[task]["settings"] = {"window_days": WINDOW_DAYS}
-    # The demo's pictures all lie on this machine. The floor is one that 250 queries of a frozen ImageNet model
-    # over drawings can carry; the release gate with its margins is an issue of its own.
+    # The demo's pictures all lie on this machine. The floor is one that 250 photos, their objects found and
+    # embedded by a frozen ImageNet model, can carry; the release gate with its margins is an issue of its own.
     tasks["evaluate"]["settings"] = {
         "queries": "arrivals/queries.csv",
         "floors": [{"metric": "hit@10", "minimum": 0.5}, {"metric": "answer_rate", "minimum": 0.999}],
@@ -182,7 +200,7 @@ def _show(place: Place, console: Console, outcome: RunOutcome) -> None:
             raise UsageError(f"the demo's plan {plan.planid} did not complete: {faults or outcome.blocked_by}")
 
 
-def _examine(place: Place, folder: Path, days: tuple[Date, ...], started: float) -> Shown:
+def _examine(place: Place, folder: Path, days: tuple[Date, ...]) -> Shown:
     books = gather_books(place.store, place.topology, days[0], days[-1])
     truth = json.loads((folder / "arrivals" / "truth.json").read_text(encoding="utf-8"))
     wrong: list[str] = []
@@ -191,35 +209,33 @@ def _examine(place: Place, folder: Path, days: tuple[Date, ...], started: float)
         records = effective_records(place.store, day, day)
         rows = {row.task: row for row in funnel(place.topology, records)}
         for task, expected in truth["days"][day.isoformat()]["tasks"].items():
-            found = {"input": rows[task].input, "output": rows[task].output, "dropped": rows[task].dropped}
+            found = {name: getattr(rows[task], name) for name in expected}
             if found != expected:
                 wrong.append(f"{day} {task}: booked {found}, injected {expected}")
         evaluated = next(record for record in records if record.key.task == "evaluate")
         released = next(record for record in records if record.key.task == "release")
         metrics.append({"date": day, "queries": evaluated.input, **evaluated.metrics, **released.metrics})
     read_back = None if place.elastic.url is None else cluster.read_back(place, days)
-    return Shown(days, balance(place.topology, books), wrong, metrics, time.monotonic() - started, read_back)
+    drawn, partitions = read_drawn(folder / "arrivals"), Partitions(place.store, place.topology, None)
+    detection = Report({day: judge_day(place.lake, partitions, day, drawn) for day in days})
+    return Shown(days, balance(place.topology, books), wrong, metrics, detection, read_back)
 
 
-def _search(place: Place, folder: Path, console: Console) -> Path:
+def _write_pages(place: Place, folder: Path, shown: Shown, searched: Searched) -> tuple[Path, ...]:
+    """Write the contact sheet of the search, and the page of the composed pictures, the latest first."""
+    from pipeline.demo.objects_page import write_objects_page
     from pipeline.serve.contact_sheet import write_contact_sheet
 
-    queries = sorted((folder / "arrivals" / "queries").glob("*.jpg"))
-    chosen = queries[:: max(1, len(queries) // SHEET_QUERIES)][:SHEET_QUERIES]
-    answers: list[tuple[Path, Answer]] = [(query, answer(place.lake, query, 5)) for query in chosen]
-    sheet = folder / "search.html"
-    write_contact_sheet(sheet, place.lake, answers, f"{len(answers)} users' photos and what the demo's release finds")
-    query, found = answers[0]
-    console.print(f"\n[bold]Search[/] with {query.relative_to(folder)}, release {found.generation}")
-    for result in found.results:
-        offers = ", ".join(f"{offer.merchant}/{offer.sku}" for offer in result.offers)
-        console.print(
-            f"  {result.rank}. {result.distance:.3f}  {result.title}  ({result.category})  {offers}", highlight=False
-        )
-    return sheet
+    chosen = searched.answers[:: max(1, len(searched.answers) // SHEET_QUERIES)][:SHEET_QUERIES]
+    sheet, page = folder / "search.html", folder / "objects.html"
+    write_contact_sheet(sheet, place.lake, chosen, f"{len(chosen)} users' photos and what the demo's release finds")
+    sets = [picture for picture in reversed(shown.detection.pictures) if len(picture.drawn) > 1]
+    names = {item.group: item.name.replace("-", " ") for item in read_items(samples_dir())}
+    write_objects_page(page, sets[:PAGE_SETS], names)
+    return sheet, page
 
 
-def _tell(console: Console, shown: Shown, folder: Path, sheet: Path) -> None:
+def _tell(console: Console, shown: Shown) -> None:
     table = Table(title="[bold]Evaluation[/] of each day's release", box=None, pad_edge=False, title_justify="left")
     names = ("hit_at_1", "hit_at_10", "recall_at_10", "answer_rate")
     for heading in ("date", "release", "queries", *(name.replace("_at_", "@") for name in names)):
@@ -241,24 +257,28 @@ def _tell(console: Console, shown: Shown, folder: Path, sheet: Path) -> None:
         console.print(f"every count of {days} equals the injected truth (arrivals/truth.json)")
     if shown.read_back is not None:
         cluster.tell(console, shown.read_back)
-    console.print(f"\n{shown.seconds:.0f} s. Where to look next:")
+
+
+def _tell_next(console: Console, folder: Path, days: tuple[Date, ...], pages: tuple[Path, ...], seconds: float) -> None:
+    console.print(f"\n{seconds:.0f} s. Where to look next:")
     for command in (
         f"cd {folder}",
-        f"funnelgate funnel --from {shown.days[0]} --to {shown.days[-1]}",
+        f"funnelgate funnel --from {days[0]} --to {days[-1]}",
         "funnelgate items --task quality --reason blurred",
         "funnelgate plan list && funnelgate plan stale",
         "funnelgate search arrivals/queries/1f355.jpg --sheet pizza.html",
     ):
         console.print(f"  {command}", highlight=False)
-    console.print(f"  and open {sheet} in a browser", highlight=False)
+    console.print(f"  and open {' and '.join(map(str, pages))} in a browser", highlight=False)
 
 
-def _document(shown: Shown) -> dict[str, Any]:
+def _document(shown: Shown, searched: Searched, seconds: float) -> dict[str, Any]:
     return {
         "days": [day.isoformat() for day in shown.days],
         "balance": [row.model_dump(mode="json") for row in shown.balance.rows],
         "truth_differs": shown.wrong,
         "evaluation": [{**row, "date": row["date"].isoformat()} for row in shown.metrics],
+        "detection": {**shown.detection.document(), "photos": searched.document()},
         "elasticsearch": None if shown.read_back is None else shown.read_back.model_dump(mode="json"),
-        "seconds": round(shown.seconds, 1),
+        "seconds": round(seconds, 1),
     }

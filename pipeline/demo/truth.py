@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from pipeline.demo.rows import Row
 
-TASKS: Final = ("collect", "download", "quality", "hash", "dedup", "listing", "categorise", "embed", "index")
-"""The tasks the truth speaks of, in topology order; what merge and later tasks see depends on the window."""
+TASKS: Final = ("collect", "download", "quality", "hash", "dedup", "listing")
+"""The tasks whose counts follow from the faults alone, in topology order. From detect on it is objects that are
+booked, and how many a detector finds is measured, not known: of detect the truth says what must reach it."""
 
 
 def day_truth(rows: Sequence[Row]) -> dict[str, Any]:
@@ -18,8 +19,10 @@ def day_truth(rows: Sequence[Row]) -> dict[str, Any]:
 
     Returns:
         ``rows``: rows of the manifest. ``tasks``: by task ``input``, ``output`` (the next task's input) and
-        ``dropped`` by reason. ``by_category``: what reaches the index. ``faults`` and ``strategies``: rows by fault
-        (``none`` for sound first arrivals) and by crawl strategy, duplicate rows included.
+        ``dropped`` by reason; of detect ``input`` alone. ``objects``: items to be seen in the pictures that reach
+        detect, and ``by_category`` of the catalogue. ``sets``: those of the pictures that show several.
+        ``faults`` and ``strategies``: rows by fault (``none`` for sound first arrivals) and by crawl strategy,
+        duplicate rows included.
     """
     dropped: dict[str, Counter[str]] = {task: Counter() for task in TASKS}
     for row in rows:
@@ -32,11 +35,15 @@ def day_truth(rows: Sequence[Row]) -> dict[str, Any]:
         output = left - dropped[task].total()
         tasks[task] = {"input": left, "output": output, "dropped": dict(sorted(dropped[task].items()))}
         left = output
-    kept = Counter(row.item.category for row in rows if row.dropped_by is None)
+    tasks["detect"] = {"input": left}
+    kept = [row for row in rows if row.dropped_by is None]
+    shown = Counter(item.category for row in kept for item in row.shown)
     return {
         "rows": len(rows),
         "tasks": tasks,
-        "by_category": dict(sorted(kept.items())),
+        "objects": shown.total(),
+        "by_category": dict(sorted(shown.items())),
+        "sets": sum(len(row.shown) > 1 for row in kept),
         "faults": dict(sorted(Counter(row.fault.value for row in rows).items())),
         "strategies": dict(sorted(Counter(row.strategy for row in rows).items())),
     }
@@ -47,6 +54,6 @@ def truth(days: Mapping[date, Sequence[Row]], *, seed: int, queries: int) -> dic
     return {
         "seed": seed,
         "queries": queries,
-        "tasks": list(TASKS),
+        "tasks": [*TASKS, "detect"],
         "days": {day.isoformat(): day_truth(rows) for day, rows in days.items()},
     }

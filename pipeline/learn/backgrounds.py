@@ -20,12 +20,19 @@ def photo_paths(folder: Path, split: str) -> list[Path]:
     """Return the photos that a split (train, val) of the Grocery Store Dataset lists, in its order.
 
     Raises:
-        DataError: the list or a photo is missing.
+        DataError: the list or a photo is missing, or the list names one outside the folder.
     """
     listed = folder / f"{split}.txt"
     if not listed.is_file():
         raise DataError(f"{listed}: no such file; name the folder of the Grocery Store Dataset (train.txt, val.txt)")
-    paths = [folder / line.split(",")[0].strip() for line in listed.read_text(encoding="utf-8").splitlines() if line]
+    try:
+        lines = [line for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{listed}: cannot be read: {error}; restore it") from error
+    paths = [folder / line.split(",")[0].strip() for line in lines]
+    outside = [path for path in paths if ".." in path.parts or not path.is_relative_to(folder)]
+    if outside:
+        raise DataError(f"{listed}: names photos outside its folder, first {outside[0]}; restore it")
     missing = [path for path in paths if not path.is_file()]
     if missing or not paths:
         raise DataError(

@@ -10,10 +10,12 @@ from typing import Annotated
 import typer
 
 from pipeline.cli_options import JsonOption
+from pipeline.learn.cli_gallery import gallery
 
 app = typer.Typer(
     help="Train what the pipeline uses: a detector, a gallery of labelled pictures.", no_args_is_help=True
 )
+app.command("gallery")(gallery)
 
 
 @app.command("detector")

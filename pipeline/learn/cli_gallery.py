@@ -27,7 +27,9 @@ def gallery(
     ] = None,
     samples: Annotated[bool, typer.Option("--samples", help="Of the sample pack, as it is shipped.")] = False,
     embedder: Annotated[str | None, typer.Option(help="Model that makes the vectors.")] = None,
-    detector: Annotated[str | None, typer.Option(help="Name or folder of what finds each main object.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Finds each main object, and is weighed against the vote; name or folder.")
+    ] = None,
     no_detect: Annotated[bool, typer.Option("--no-detect", help="Each picture shows its object alone.")] = False,
     name: Annotated[str | None, typer.Option(help="Of the gallery; default the folder's name.")] = None,
     version: Annotated[int, typer.Option(min=1, help="Raise it with each gallery that replaces another.")] = 1,
@@ -50,7 +52,9 @@ def gallery(
     started = time.perf_counter()
     with _progress(as_json) as on_progress:
         if labels is None:
-            built = _of_samples(embedder, version, alpha, on_progress)
+            built = _of_samples(
+                embedder, _detector(detector, no_detect) if detector else None, version, alpha, on_progress
+            )
         else:
             about = {"name": name or out.resolve().name, "version": version, "licence": licence}
             built = _of_labels(labels, embedder, _detector(detector, no_detect), alpha, on_progress, **about)
@@ -70,22 +74,26 @@ def _refuse_contradictions(
 
     if samples == (labels is not None):
         raise UsageError("give either --labels CSV, or --samples for the gallery of the sample pack")
-    if samples and (detector or no_detect or name):
-        raise UsageError(
-            "--samples cuts by exact boxes and has a name: it goes without --detector, --no-detect, --name"
-        )
+    if samples and (no_detect or name):
+        raise UsageError("--samples has exact boxes and a name; leave out --no-detect and --name")
     if detector and no_detect:
         raise UsageError("give either --detector or --no-detect")
     if out.exists() and not (out / SPEC_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: is there and no gallery; name a new or an empty folder")
 
 
-def _of_samples(embedder: str | None, version: int, alpha: float | None, on_progress: Progress) -> Built:
+def _of_samples(
+    embedder: str | None,
+    detector: Detector | WholePicture | None,
+    version: int,
+    alpha: float | None,
+    on_progress: Progress,
+) -> Built:
     from pipeline.learn.gallery_samples import build_samples
     from pipeline.models.catalog import DEFAULT_EMBEDDER, open_embedder
 
     model = open_embedder(embedder or DEFAULT_EMBEDDER)
-    return build_samples(embedder=model, version=version, alpha=alpha, on_progress=on_progress)
+    return build_samples(embedder=model, detector=detector, version=version, alpha=alpha, on_progress=on_progress)
 
 
 def _of_labels(
@@ -136,6 +144,9 @@ def _facts(built: Built, out: Path, seconds: float) -> dict[str, Any]:
         "rows": spec.rows,
         "groups": spec.groups,
         "categories": list(spec.categories),
+        "single_group_categories": [
+            name for name, count in zip(spec.categories, built.gallery.group_counts, strict=True) if count == 1
+        ],
         "rules": spec.model_dump(include=set(FusionRules.model_fields)),
         "metrics": spec.metrics,
         "confusion": judged.confusion,
@@ -157,6 +168,9 @@ def _tell(built: Built, facts: dict[str, Any]) -> None:
         total = sum(said.values())
         wrong = sorted(((count, name) for name, count in said.items() if name != true), reverse=True)
         typer.echo(f"  {true}: {said.get(true, 0)} of {total} right; " + ", ".join(f"{n} {c}" for c, n in wrong[:3]))
+    if lonely := facts["single_group_categories"]:
+        names = ", ".join(lonely[:_SHOWN]) + (", ..." if len(lonely) > _SHOWN else "")
+        typer.echo(f"{len(lonely)} categories have one group, so that nobody speaks for them here: {names}")
     if built.whole:
         typer.echo(f"{built.whole} pictures were taken as a whole: no object was found in them")
     for one in built.skipped[:_SHOWN]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from reporting.yaml_source import load_yaml
+from reporting.errors import ConfigError
+from reporting.yaml_source import YamlSource, load_yaml
 
 
 class _Part(BaseModel):
@@ -60,6 +61,8 @@ class Training(_Part):
     """Channels of the feature pyramid."""
     class_weight: float = Field(default=0.5, ge=0)
     box_weight: float = Field(default=2.0, ge=0)
+    quality_weight: float = Field(default=0.5, ge=0)
+    """Of the expected IoU, as a share of the box's."""
     gaussian: float = Field(default=0.54, gt=0, le=1)
     """Spread of a box's heat: its sigma is this share of a sixth of its sides (Liu et al. 2019, TTFNet: 0.54)."""
 
@@ -77,23 +80,29 @@ class Answer(_Part):
 class DetectorConfig(_Part):
     """A training run: equal configurations and data give equal weights up to rounding."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    version: int = Field(ge=1)
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=40)
+    """No longer, since name@version:space_id is a key of 64 characters in the table of ids."""
+    version: int = Field(ge=1, le=999_999)
     seed: int = Field(default=1, ge=0)
-    width: int = Field(default=256, ge=64, le=2048)
-    """Input sides in pixels, multiples of 32; pictures are fitted in without being distorted."""
-    height: int = Field(default=256, ge=64, le=2048)
+    width: int = Field(default=256, ge=64, le=2048, multiple_of=32)
+    """Input sides in pixels; pictures are fitted in without being distorted."""
+    height: int = Field(default=256, ge=64, le=2048, multiple_of=32)
     source: Source
     training: Training
     answer: Answer = Answer()
     licence: str = "Apache-2.0"
     """SPDX identifier of the trained weights."""
 
-    @model_validator(mode="after")
-    def _fits_the_strides(self) -> DetectorConfig:
-        if self.width % 32 or self.height % 32:
-            raise ValueError(f"width {self.width} and height {self.height} must be multiples of 32")
-        return self
+
+class _OfScenes(DetectorConfig):
+    source: ScenesSource
+
+
+class _OfVoc(DetectorConfig):
+    source: VocSource
+
+
+_KINDS: dict[str, type[DetectorConfig]] = {"scenes": _OfScenes, "voc": _OfVoc}
 
 
 def load_config(path: Path) -> DetectorConfig:
@@ -102,13 +111,25 @@ def load_config(path: Path) -> DetectorConfig:
     Raises:
         ConfigError: with file:line and the key.
     """
-    config: DetectorConfig = load_yaml(path).to_model(DetectorConfig)
+    read = load_yaml(path)
+    config: DetectorConfig = read.to_model(_model_of(read))
     source = config.source
     if isinstance(source, ScenesSource) and source.photos is not None:
         source = source.model_copy(update={"photos": (path.parent / source.photos).resolve()})
     elif isinstance(source, VocSource) and source.folder is not None:
         source = source.model_copy(update={"folder": (path.parent / source.folder).resolve()})
     return config.model_copy(update={"source": source})
+
+
+def _model_of(read: YamlSource) -> type[DetectorConfig]:
+    """Return the model with one kind of source: faults in a union would not say in which line they are."""
+    source = read.data.get("source") if isinstance(read.data, dict) else None
+    if not isinstance(source, dict):
+        return DetectorConfig  # which says what is missing
+    kind = source.get("kind", "")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ConfigError.unknown_name("source.kind", str(kind), _KINDS, read.where(("source", "kind")))
+    return _KINDS[kind]
 
 
 def with_data(config: DetectorConfig, folder: Path) -> DetectorConfig:

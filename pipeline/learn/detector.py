@@ -24,14 +24,14 @@ from pipeline.learn.examine import (
     look,
     measure,
 )
-from pipeline.learn.features import Pictures, compute, read_all
+from pipeline.learn.features import CHUNK, Chunk, Pictures, compute, read_all
 from pipeline.learn.report import write_report
 from pipeline.learn.stages import Stages
 from pipeline.learn.training import Losses, Trained, train
-from pipeline.models.catalog import open_detector
+from pipeline.models.detector import Detector
 from pipeline.models.session import OrtSession
-from pipeline.models.spec import ARTIFACT_NAME, DetectorOutput, InputSpec, ModelSpec, sha256_of, write_spec
-from reporting.errors import ConfigError
+from pipeline.models.spec import ARTIFACT_NAME, DetectorOutput, InputSpec, ModelSpec, load_spec, sha256_of, write_spec
+from reporting.errors import ConfigError, StoreError
 
 
 class Learned(BaseModel):
@@ -86,10 +86,14 @@ def learn_detector(
     Raises:
         ConfigError: a package of the extra `train` is missing, or the configuration lacks a folder.
         DataError: pictures are missing or damaged, training diverged, or the export is not what was trained.
+        StoreError: a folder cannot be made, or a worker process was ended from outside.
     """
     started = time.monotonic()
     torch = need("torch")
+    for package in ("onnx", "faster_coco_eval"):
+        need(package)  # now, not when the training is over
     torch.set_num_threads(workers)
+    _make_folders(out, work)
     sets = picture_sets(config)
     backbone, inputs = _backbone(config, work)
     trained, resumed = _trained(config, sets, backbone, inputs, work, workers, stages)
@@ -107,7 +111,7 @@ def learn_detector(
     result, seen = _measured(spec, candidate, sets, measure_boxes, stages)
     spec = spec.model_copy(update={"metrics": spec.metrics | _numbers(result)})
     write_spec(spec, candidate)
-    open_detector(str(candidate.resolve()))  # as everybody will: spec and artifact must belong together
+    Detector(load_spec(candidate), OrtSession(candidate / ARTIFACT_NAME))  # spec and artifact must belong together
     put_in_place(candidate, out / config.name)
     report = write_report(
         work / "report.html", config=config, spec=spec, result=result, seen=seen, history=trained.history
@@ -125,6 +129,14 @@ def learn_detector(
     )
 
 
+def _make_folders(out: Path, work: Path) -> None:
+    for folder in (out, work):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be made: {error.strerror}; name another folder") from error
+
+
 def _trained(
     config: DetectorConfig,
     sets: Sets,
@@ -135,7 +147,7 @@ def _trained(
     stages: Stages,
 ) -> tuple[Trained, int]:
     """Return the trained head, and how many epochs an earlier call had done."""
-    chunk = _features(config, sets, backbone, inputs, work, workers, stages)
+    chunk, features = _features(config, sets, backbone, inputs, work, workers, stages)
     maps, classes = (len(sets.classes), 0) if _per_class(config) else (1, len(sets.classes))
     settings = config.training
     fresh: list[Losses] = []
@@ -151,7 +163,7 @@ def _trained(
             maps=maps,
             classes=classes,
             seed=config.seed,
-            checkpoint=work / f"{_digest(config.model_dump_json(), sha256_of(backbone))}.checkpoint",
+            checkpoint=work / f"{_digest(settings.model_dump_json(), features)}.checkpoint",
             on_epoch=told,
             on_step=lambda: step(1),
         )
@@ -168,7 +180,7 @@ def _output(config: DetectorConfig, sets: Sets) -> DetectorOutput:
         kind="detector",
         classes=sets.classes,
         box="xyxy_abs_original",
-        score_thr=config.answer.score_thr or 0.5,
+        score_thr=0.5 if config.answer.score_thr is None else config.answer.score_thr,
         nms_iou=config.answer.nms_iou,
         topk=config.answer.topk,
         heat="per_class" if _per_class(config) else "agnostic",
@@ -187,14 +199,13 @@ def picture_sets(config: DetectorConfig) -> Sets:
 
     if config.answer.score_thr is None:
         raise ConfigError("answer.score_thr: not given; a VOC source has no third part to choose it on, so name it")
-    train_set, test_set = voc_sets(config.source)
+    train_set, test_set = voc_sets(config.source, min_side=max(512, config.width, config.height))
     return Sets(train_set, None, test_set, train_set.classes)
 
 
 def _backbone(config: DetectorConfig, work: Path) -> tuple[Path, InputSpec]:
     onnx = need("onnx")
     model, embedder = backbone_model()
-    work.mkdir(parents=True, exist_ok=True)
     path = work / "backbone.onnx"
     onnx.save(model, str(path))
     return path, input_spec(config.width, config.height, embedder)
@@ -202,15 +213,19 @@ def _backbone(config: DetectorConfig, work: Path) -> tuple[Path, InputSpec]:
 
 def _features(
     config: DetectorConfig, sets: Sets, backbone: Path, inputs: InputSpec, work: Path, workers: int, stages: Stages
-) -> Any:
-    same = _digest(config.source.model_dump_json(), str(config.seed), inputs.model_dump_json(), sha256_of(backbone))
+) -> tuple[Chunk, str]:
+    """Return the training pictures' features, and a digest of all they come from."""
+    asked = config.source.model_dump_json(include={"kind", "train", "looks", "classes", "flips"})
+    same = _digest(
+        asked, sets.train.identity(), str(config.seed), inputs.model_dump_json(), sha256_of(backbone), str(CHUNK)
+    )
     folder = work / f"features-{same}"
     for old in work.glob("features-*"):
         if old != folder:
             shutil.rmtree(old)  # gigabytes that no configuration here asks for any more
     with stages.stage("pictures through the backbone", len(sets.train)) as step:
         paths = compute(sets.train, backbone, inputs, folder, workers=workers, on_done=step)
-    return read_all(paths)
+    return read_all(paths), same
 
 
 def _with_thresholds(config: DetectorConfig, spec: ModelSpec, folder: Path, sets: Sets, stages: Stages) -> ModelSpec:

@@ -80,9 +80,11 @@ def measure(seen: Sequence[Seen], classes: Sequence[str], measure_boxes: Measure
 
 
 def best_threshold(seen: Sequence[Seen]) -> tuple[float, float]:
-    """Return the score with the best F1 at IoU .5, and that F1; (0.5, 0) where nothing matches.
+    """Return a threshold with the best F1 at IoU .5, and that F1; (0.5, 0) where nothing matches.
 
-    A found box counts once, for the true box of the greatest IoU that no surer one took.
+    A found box counts once, for the true box of the greatest IoU that no surer one took. Of equal F1 the highest
+    threshold; it lies midway between the last box that counts and the next (or the lowest score looked at), rounded
+    to as few digits, from three, as still part them.
     """
     scores: list[float] = []
     right: list[bool] = []
@@ -90,15 +92,21 @@ def best_threshold(seen: Sequence[Seen]) -> tuple[float, float]:
         scores += [one.score for one in answer.objects]
         right += matches(scene, answer)
     total = sum(len(scene.boxes) for scene, _ in seen)
-    order = np.argsort(-np.array(scores), kind="stable")
-    if total == 0 or not len(order):
+    if not any(right):
         return 0.5, 0.0
-    hits = np.cumsum(np.array(right)[order])
-    f1 = 2 * hits / (np.arange(1, len(order) + 1) + total)
+    order = np.argsort(-np.array(scores), kind="stable")
+    falling = np.array(scores)[order]
+    f1 = 2 * np.cumsum(np.array(right)[order]) / (np.arange(1, len(order) + 1) + total)
+    f1[:-1][falling[:-1] == falling[1:]] = -1  # no threshold parts equal scores
     best = int(np.argmax(f1))
-    # Between the last box that should count and the first that should not.
-    after = scores[order[min(best + 1, len(order) - 1)]]
-    return round(float((scores[order[best]] + after) / 2), 3), float(f1[best])
+    following = float(falling[best + 1]) if best + 1 < len(falling) else min(LOWEST_SCORE, float(falling[best]) / 2)
+    return _between(following, float(falling[best])), float(f1[best])
+
+
+def _between(low: float, high: float) -> float:
+    """Return the middle, rounded to as few digits, from three, as keep it in (low, high]."""
+    middle = (low + high) / 2
+    return next((short for digits in range(3, 16) if low < (short := round(middle, digits)) <= high), high)
 
 
 def matches(scene: Scene, answer: Found) -> list[bool]:

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
+import zipfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +24,7 @@ from pipeline.learn.scenes import Scene
 from pipeline.models.boxes import letterbox
 from pipeline.models.preprocess import preprocess
 from pipeline.models.spec import InputSpec
+from reporting.errors import DataError, StoreError
 
 CHUNK = 64
 """Pictures a file: about 25 MB at 256 px."""
@@ -33,6 +39,9 @@ class Pictures(Protocol):
 
     def __getitem__(self, number: int) -> Scene:
         """Return one."""
+
+    def identity(self) -> str:
+        """Return a digest of what the pictures are made of: who has another may answer other pictures."""
 
 
 class Chunk(NamedTuple):
@@ -58,6 +67,10 @@ def compute(
         folder: Of the files; of this set and backbone alone.
         workers: Processes, at least 1.
         on_done: Called with the number of pictures of each finished chunk.
+
+    Raises:
+        DataError: a picture cannot be read.
+        StoreError: a worker process was ended from outside.
     """
     folder.mkdir(parents=True, exist_ok=True)
     starts = range(0, len(pictures), CHUNK)
@@ -69,11 +82,32 @@ def compute(
         else:
             todo.append((start, path))
     if todo:
-        # Spawned: ONNX Runtime's threads do not survive a fork.
-        with multiprocessing.get_context("spawn").Pool(workers, _open, (pictures, backbone, spec)) as pool:
-            for count in pool.imap_unordered(_compute, todo):
-                on_done(count)
+        _compute_all(todo, (pictures, backbone, spec), workers, on_done)
+    for left in folder.glob("*.part"):  # of runs that were stopped
+        left.unlink(missing_ok=True)
     return paths
+
+
+def _compute_all(
+    todo: Sequence[tuple[int, Path]],
+    opened: tuple[Pictures, Path, InputSpec],
+    workers: int,
+    on_done: Callable[[int], None],
+) -> None:
+    # Spawned: ONNX Runtime's threads do not survive a fork. An executor, not a Pool: one whose worker is killed (for
+    # want of memory, say) waits for its answer for ever.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_open, initargs=opened)
+    try:
+        for done in as_completed([pool.submit(_compute, job) for job in todo]):
+            on_done(done.result())
+    except BrokenProcessPool as error:
+        raise StoreError(
+            "a process that computes features has died, perhaps for want of memory; the same command again goes on"
+            " where this one was, with fewer --workers if need be"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class _Worker(NamedTuple):
@@ -88,7 +122,17 @@ _worker: list[_Worker] = []
 def _open(pictures: Pictures, backbone: Path, spec: InputSpec) -> None:
     from pipeline.models.session import OrtSession
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent lets chunks be finished
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker[:] = [_Worker(pictures, OrtSession(backbone), spec)]
+
+
+def _end_with_parent() -> None:
+    """Wait for the process that started this one, and end: nobody else would end it if that one was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _compute(job: tuple[int, Path]) -> int:
@@ -129,32 +173,35 @@ def to_input(scene: Scene, spec: InputSpec) -> NDArray[np.float32]:
 
 
 def read(path: Path) -> Chunk:
-    """Read one file that `compute` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        cuts = np.cumsum(file["counts"])[:-1]
-        return Chunk(
-            {level: file[level] for level in LEVELS},
-            np.split(file["boxes"], cuts),
-            np.split(file["labels"], cuts),
-        )
+    """Read one file that `compute` wrote.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        # Opened here: of a damaged file that it opened itself, numpy leaves the handle open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            cuts = np.cumsum(arrays["counts"])[:-1]
+            return Chunk(
+                {level: arrays[level] for level in LEVELS},
+                np.split(arrays["boxes"], cuts),
+                np.split(arrays["labels"], cuts),
+            )
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: damaged: {error}; delete it, and the same command computes it again") from error
 
 
 def read_all(paths: Sequence[Path]) -> Chunk:
     """Read several files into one chunk; its maps are allocated once."""
-    first = read(paths[0])
-    chunks_boxes: list[NDArray[np.float32]] = []
-    chunks_labels: list[NDArray[np.int64]] = []
-    sizes = []
+    first, last = read(paths[0]), read(paths[-1])
+    count = (len(paths) - 1) * len(first.boxes) + len(last.boxes)  # only the last may hold fewer
+    maps = {level: np.empty((count, *first.maps[level].shape[1:]), np.float16) for level in LEVELS}
+    boxes: list[NDArray[np.float32]] = []
+    labels: list[NDArray[np.int64]] = []
     for path in paths:
-        with np.load(path, allow_pickle=False) as file:
-            sizes.append(len(file["counts"]))
-    maps = {level: np.empty((sum(sizes), *first.maps[level].shape[1:]), np.float16) for level in LEVELS}
-    at = 0
-    for path, size in zip(paths, sizes, strict=True):
         chunk = read(path)
         for level in LEVELS:
-            maps[level][at : at + size] = chunk.maps[level]
-        chunks_boxes += chunk.boxes
-        chunks_labels += chunk.labels
-        at += size
-    return Chunk(maps, chunks_boxes, chunks_labels)
+            maps[level][len(boxes) : len(boxes) + len(chunk.boxes)] = chunk.maps[level]
+        boxes += chunk.boxes
+        labels += chunk.labels
+    return Chunk(maps, boxes, labels)

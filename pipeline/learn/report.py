@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.learn.config import DetectorConfig
 from pipeline.learn.examine import BoxResult, Seen, matches
@@ -17,7 +17,10 @@ from pipeline.learn.training import Losses
 from pipeline.models.spec import DetectorOutput, ModelSpec
 
 _SHOWN = 12
-_TRUE, _RIGHT, _WRONG = (47, 111, 223), (22, 140, 62), (214, 40, 40)
+_SIDE = 448
+"""Pixels of a shown picture's longer side: smaller ones are enlarged, or what is written in them could not be read."""
+# Of the Okabe-Ito palette, told apart by colour-blind eyes.
+_TRUE, _RIGHT, _WRONG = (0, 114, 178), (0, 138, 103), (213, 94, 0)
 _CURVE = (560, 160)
 
 
@@ -54,6 +57,8 @@ def write_report(
         sections=sections,
         curves=_curves(history),
         size=_CURVE,
+        epochs=len(history),
+        colours={"true": _TRUE, "right": _RIGHT, "wrong": _WRONG},
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -74,15 +79,18 @@ def _faults(one: Seen, threshold: float) -> int:
 def _shown(one: Seen, threshold: float) -> dict[str, Any]:
     kept = _above(one, threshold)
     right = matches(kept.scene, kept.found)
-    image = Image.fromarray(kept.scene.image)
-    draw = ImageDraw.Draw(image)
-    for box in kept.scene.boxes:
-        draw.rectangle([float(box[0]), float(box[1]), float(box[2]) - 1, float(box[3]) - 1], outline=_TRUE, width=1)
+    image, scale = _enlarged(Image.fromarray(kept.scene.image))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(14)
+    for true in kept.scene.boxes:
+        pen.rectangle(_outline(true, scale), outline=_TRUE, width=5)
     for found, is_right in zip(kept.found.objects, right, strict=True):
-        colour = _RIGHT if is_right else _WRONG
-        x0, y0, x1, y1 = found.box
-        draw.rectangle([x0, y0, x1 - 1, y1 - 1], outline=colour, width=2)
-        draw.text((x0 + 3, y0 + 1), f"{found.label} {found.score:.2f}".strip(), fill=colour)
+        x0, y0, x1, y1 = _outline(found.box, scale)
+        pen.rectangle((x0, y0, x1, y1), outline=_RIGHT if is_right else _WRONG, width=2)
+        text = f"{found.label} {found.score:.2f}".strip()
+        across = pen.textlength(text, font=font) + 6
+        left, top = max(0.0, min(x0, image.width - across)), max(0.0, y0 - 18)
+        pen.rectangle((left, top, left + across, top + 18), fill=_RIGHT if is_right else _WRONG)
+        pen.text((left + 3, top + 1), text, fill="white", font=font)
     return {
         "name": kept.scene.name,
         "image": _inline(image),
@@ -92,15 +100,27 @@ def _shown(one: Seen, threshold: float) -> dict[str, Any]:
     }
 
 
+def _enlarged(picture: Image.Image) -> tuple[Image.Image, float]:
+    """Return the picture with a longer side of 448 px, and by what it was enlarged."""
+    scale = _SIDE / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture.resize(size, Image.Resampling.BICUBIC), scale
+
+
+def _outline(box: Iterable[float], scale: float) -> tuple[float, float, float, float]:
+    """Return the corners of a box's first and last pixel in the enlarged picture."""
+    x0, y0, x1, y1 = (float(side) * scale for side in box)
+    return x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)
+
+
 def _inline(image: Image.Image) -> str:
     buffer = io.BytesIO()
-    image.thumbnail((384, 384))
     image.save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _curves(history: Sequence[Losses]) -> list[dict[str, str]]:
-    """Return for each loss its name, its last value, and the points of its line, each scaled to its own greatest."""
+def _curves(history: Sequence[Losses]) -> list[dict[str, Any]]:
+    """Return for each loss its name, first and last value, and the points of its line, scaled to its own greatest."""
     width, height = _CURVE
     curves = []
     for name in ("heat", "box", "kind"):
@@ -109,7 +129,7 @@ def _curves(history: Sequence[Losses]) -> list[dict[str, str]]:
         if top <= 0:
             continue
         across = width / max(1, len(values) - 1)
-        points = " ".join(f"{place * across:.1f},{height * (1 - v / top):.1f}" for place, v in enumerate(values))
+        points = [(round(place * across, 1), round(height * (1 - v / top), 1)) for place, v in enumerate(values)]
         label = "class" if name == "kind" else name
         curves.append({"name": label, "points": points, "last": f"{values[-1]:.3f}", "first": f"{values[0]:.3f}"})
     return curves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -54,6 +55,16 @@ class SceneSet:
         """Return the number of scenes."""
         return self.count
 
+    def identity(self) -> str:
+        """Return a digest of the items' pictures and categories, and of each photo's size and time of change."""
+        digest = hashlib.sha256(repr((self.seed, self.count, self.classes, self.part)).encode())
+        for sprite in self.sprites:
+            digest.update(repr((sprite.name, sprite.category, sprite.image.size)).encode() + sprite.image.tobytes())
+        for photo in self.photos:
+            facts = photo.stat()
+            digest.update(repr((photo.name, facts.st_size, facts.st_mtime_ns)).encode())
+        return digest.hexdigest()
+
     def __getitem__(self, number: int) -> Scene:
         """Compose scene `number`, in [0, len)."""
         if not 0 <= number < self.count:
@@ -71,6 +82,7 @@ class SceneSets(NamedTuple):
 
 
 TUNE_SCENES = 400
+"""At most; no more than there are to train on."""
 
 
 def scene_sets(source: ScenesSource, seed: int) -> SceneSets:
@@ -86,10 +98,11 @@ def scene_sets(source: ScenesSource, seed: int) -> SceneSets:
     if source.photos is not None:
         sprites["train"] += iconic_sprites(source.photos)
         photos, test_photos = photo_paths(source.photos, "train"), photo_paths(source.photos, "val")
+    labels, tune = classes if source.classes else (), min(TUNE_SCENES, source.train)
     return SceneSets(
-        SceneSet(seed, source.train, sprites["train"], photos, classes if source.classes else (), "train"),
-        SceneSet(seed, TUNE_SCENES, sprites["tune"], photos, classes if source.classes else (), "tune"),
-        SceneSet(seed, source.test, sprites["test"], test_photos, classes if source.classes else (), "test"),
+        SceneSet(seed, source.train, sprites["train"], photos, labels, "train"),
+        SceneSet(seed, tune, sprites["tune"], photos, labels, "tune"),
+        SceneSet(seed, source.test, sprites["test"], test_photos, labels, "test"),
     )
 
 
@@ -128,10 +141,9 @@ def _place(sprites: Sequence[Sprite], count: int, side: int, rng: np.random.Gene
     """Put items where they cover each other little; one that finds no place in twelve tries stays out."""
     placed: list[_Placed] = []
     covered = np.zeros((side, side), np.bool_)
-    largest = {1: 0.92, 2: 0.62, 3: 0.5}.get(count, 0.42)
     for _ in range(count):
         sprite = sprites[int(rng.integers(len(sprites)))]
-        image = _varied(sprite.image, side * float(np.exp(rng.uniform(np.log(0.13), np.log(largest)))), rng)
+        image = _varied(sprite.image, side * _share(count, rng), rng)
         for _ in range(12):
             one = _at(sprite, image, side, rng)
             if one is not None and _fits(one, placed, covered):
@@ -140,6 +152,14 @@ def _place(sprites: Sequence[Sprite], count: int, side: int, rng: np.random.Gene
                 covered[y0:y1, x0:x1] = True
                 break
     return placed
+
+
+def _share(count: int, rng: np.random.Generator) -> float:
+    """Return an item's longer side as a share of the scene's: alone it is often large, as on a shop's picture."""
+    if count == 1:
+        return float(rng.uniform(0.2, 0.97))
+    largest = {2: 0.62, 3: 0.5}.get(count, 0.42)
+    return float(np.exp(rng.uniform(np.log(0.13), np.log(largest))))
 
 
 def _varied(image: Image.Image, longest: float, rng: np.random.Generator) -> Image.Image:
@@ -161,11 +181,16 @@ def _varied(image: Image.Image, longest: float, rng: np.random.Generator) -> Ima
 
 
 def _at(sprite: Sprite, image: Image.Image, side: int, rng: np.random.Generator) -> _Placed | None:
-    """Return the item somewhere within the scene; None when it does not fit in whole."""
+    """Return the item somewhere within the scene, made smaller where turning it has made it too large."""
     box = visible_box(image)
-    if box is None or box[2] - box[0] > side or box[3] - box[1] > side:
+    if box is None:
         return None
     trimmed = image.crop(box)
+    trimmed.thumbnail((side - 2, side - 2))
+    box = visible_box(trimmed)
+    if box is None:
+        return None
+    trimmed = trimmed.crop(box)
     left, top = int(rng.integers(0, side - trimmed.width + 1)), int(rng.integers(0, side - trimmed.height + 1))
     return _Placed(sprite, trimmed, left, top, (left, top, left + trimmed.width, top + trimmed.height))
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from reporting.errors import DataError
+from reporting.errors import ConfigError, DataError
 from samples import held_out
 
 _VISIBLE = 40
@@ -48,19 +48,21 @@ def sample_sprites(samples: Path, looks: Sequence[str], part: Part) -> list[Spri
     """Return the sample pack's pictures of a part's items, by (look, item).
 
     Raises:
-        DataError: a picture or the list is missing, or a look has no picture.
+        ConfigError: an unknown look, with the nearest, or none.
+        DataError: a picture is missing.
     """
     with (samples / "items.csv").open(newline="", encoding="utf-8") as lines:
         items = [(row["item"], row["category"]) for row in csv.DictReader(lines)]
+    known = sorted(path.name for path in (samples / "pictures").iterdir() if path.is_dir())
     found = []
     for look in looks:
+        if look not in known:
+            raise ConfigError.unknown_name("look", look, known, str(samples / "pictures"))
         for item, category in items:
             if part_of(item) == part:
                 found.append(Sprite(f"{look}/{item}", category, trimmed(_read_rgba(samples / "pictures" / look, item))))
     if not found:
-        raise DataError(
-            f"{samples}: no picture in the looks {', '.join(looks) or '(none)'}; name noto, twemoji, fluent"
-        )
+        raise ConfigError(f"source.looks: no pictures to draw from; name some of {', '.join(known)}")
     return found
 
 
@@ -104,7 +106,8 @@ def without_white(picture: Image.Image) -> Image.Image:
     A flood from the border over pixels of at least 244 in every channel, its edge softened by one pixel.
     """
     white = np.asarray(picture).min(axis=2) >= 244
-    ground = Image.fromarray(np.pad(white, 1, constant_values=True).astype(np.uint8) * 255)
+    # A copy: what fromarray gives is read-only, and floodfill then does nothing and says nothing.
+    ground = Image.fromarray(np.pad(white, 1, constant_values=True).astype(np.uint8) * 255).copy()
     ImageDraw.floodfill(ground, (0, 0), 128)
     item = np.asarray(ground)[1:-1, 1:-1] != 128
     alpha = Image.fromarray(item.astype(np.uint8) * 255).filter(ImageFilter.BoxBlur(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.learn.backbone import LEVELS, need
+from pipeline.learn.backbone import LEVELS, STRIDES, need
 from pipeline.learn.config import Training
 from pipeline.learn.features import Chunk
-from pipeline.learn.losses import box_loss, class_loss, heat_loss
+from pipeline.learn.losses import box_losses, class_loss, heat_loss
 from pipeline.learn.network import make_head
-from pipeline.learn.targets import targets
+from pipeline.learn.targets import of_level, targets
 from reporting.errors import DataError
 
 _AVERAGE = 0.998
@@ -72,8 +73,9 @@ def train(
     mean.load_state_dict(head.state_dict())
     steps = settings.epochs * max(1, len(chunk.boxes) // settings.batch)
     optimizer = torch.optim.AdamW(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    rising = 0.2 if steps != 5 else 0.3  # OneCycleLR divides by the steps it rises in, less one
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=settings.learning_rate, total_steps=steps, pct_start=0.2
+        optimizer, max_lr=settings.learning_rate, total_steps=steps, pct_start=rising
     )
     state = _State(head, mean, optimizer, schedule, [])
     if checkpoint.exists():
@@ -117,7 +119,7 @@ class _State(NamedTuple):
             self.optimizer.load_state_dict(kept["optimizer"])
             self.schedule.load_state_dict(kept["schedule"])
             self.history[:] = [Losses(*one) for one in kept["history"]]
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise DataError(f"{path}: not a checkpoint of this training: {error}; delete it to begin anew") from error
 
 
@@ -153,22 +155,34 @@ def _epoch(
 
 
 def _losses(chunk: Chunk, places: NDArray[np.int64], settings: Training, head: Any, maps: int) -> list[Any]:
-    """Return the losses (heat, box, class) of one batch, as torch scalars."""
+    """Return the losses (heat, box, class) of one batch, each per box that a level should find, as torch scalars."""
     torch = need("torch")
-    height, width = chunk.maps[LEVELS[0]].shape[2:]
     inputs = [
         torch.from_numpy(chunk.maps[level][places]).float().contiguous(memory_format=torch.channels_last)
         for level in LEVELS
     ]
-    boxes, labels = [chunk.boxes[i] for i in places], [chunk.labels[i] for i in places]
-    wanted = targets(boxes, labels, size=(height, width), maps=maps, gaussian=settings.gaussian)
-    heat, distance, *kinds = head(*inputs)
-    weight = torch.from_numpy(wanted.weight)
-    return [
-        heat_loss(heat, torch.from_numpy(wanted.heat)),
-        box_loss(distance, torch.from_numpy(wanted.box), weight),
-        class_loss(kinds[0], torch.from_numpy(wanted.label), weight) if kinds else heat.sum() * 0,
-    ]
+    sums: list[Any] = [torch.zeros(()) for _ in range(3)]
+    counts = [0.0, 0.0, 0.0]
+    for level, (heat, distance, quality, *kinds) in enumerate(head(*inputs)):
+        mine = [of_level(chunk.boxes[place], level) for place in places]
+        wanted = targets(
+            [chunk.boxes[place][some] for place, some in zip(places, mine, strict=True)],
+            [chunk.labels[place][some] for place, some in zip(places, mine, strict=True)],
+            size=(heat.shape[2], heat.shape[3]),
+            stride=STRIDES[level],
+            maps=maps,
+            gaussian=settings.gaussian,
+        )
+        weight = torch.from_numpy(wanted.weight)
+        sums[0] = sums[0] + heat_loss(heat, torch.from_numpy(wanted.heat))
+        fit, expected = box_losses(distance, quality, torch.from_numpy(wanted.box), weight, STRIDES[level])
+        sums[1] = sums[1] + fit + settings.quality_weight * expected
+        counts[0] += float((wanted.heat == 1).sum())
+        counts[1] += float(wanted.weight.sum())
+        if kinds:
+            sums[2] = sums[2] + class_loss(kinds[0], torch.from_numpy(wanted.label), weight)
+            counts[2] += float(wanted.weight[wanted.label >= 0].sum())
+    return [one / max(1.0, count) for one, count in zip(sums, counts, strict=True)]
 
 
 def _average(mean: Any, head: Any, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.images.decode import DecodeLimits, PictureError, decode_rgb
+from pipeline.images.decode import DecodeLimits, PictureError, Scaled, decode_scaled
 from pipeline.learn.config import VocSource
 from pipeline.learn.scenes import Scene
 from reporting.errors import ConfigError, DataError
 
 _MAX_ANNOTATION_BYTES = 1 << 20
+_MAX_DEPTH = 16
+"""Of elements in each other; VOC needs 4 (annotation, object, bndbox, xmin)."""
+_MAX_PIXELS = 1e7
 _ENDINGS = (".jpg", ".jpeg", ".png")
 
 
@@ -25,7 +29,8 @@ class Annotated(NamedTuple):
 
     picture: Path
     boxes: NDArray[np.float32]
-    """(n, 4) x0, y0, x1, y1 in pixels, x1 and y1 exclusive."""
+    """(n, 4) x0, y0, x1, y1 in pixels of the upright picture, x1 and y1 exclusive; as annotated, so they may stick out
+    of it."""
     names: tuple[str, ...]
 
 
@@ -36,31 +41,53 @@ class VocSet:
     annotated: Sequence[Annotated]
     classes: tuple[str, ...]
     flips: bool
+    min_side: int = 512
+    """Larger pictures are decoded at a half, quarter or eighth of their size, their shorter side no less than this."""
 
     def __len__(self) -> int:
         """Return the number of pictures, flips counted."""
         return len(self.annotated) * (4 if self.flips else 1)
 
+    def identity(self) -> str:
+        """Return a digest of the boxes and classes, and of each picture file's size and time of change."""
+        digest = hashlib.sha256(repr((self.classes, self.flips, self.min_side)).encode())
+        for picture, boxes, names in self.annotated:
+            facts = picture.stat()
+            digest.update(repr((picture.name, facts.st_size, facts.st_mtime_ns, names)).encode() + boxes.tobytes())
+        return digest.hexdigest()
+
     def __getitem__(self, number: int) -> Scene:
-        """Read picture `number`; the flips of one follow each other."""
+        """Read picture `number`; the flips of one follow each other.
+
+        Boxes are clipped to the picture, and those outside it left out.
+
+        Raises:
+            DataError: the picture cannot be read.
+        """
         if not 0 <= number < len(self):
             raise IndexError(number)
         place, turn = divmod(number, 4) if self.flips else (number, 0)
         picture, boxes, names = self.annotated[place]
         try:
-            image = decode_rgb(picture.read_bytes(), min_side=512, limits=DecodeLimits())
+            scaled = decode_scaled(picture.read_bytes(), min_side=self.min_side, limits=DecodeLimits())
         except (OSError, PictureError) as error:
             raise DataError(f"{picture}: cannot be read: {error}; restore it or take it off the list") from error
-        labels = np.array([self.classes.index(name) for name in names], np.int64)
-        return Scene(picture.stem, *_flipped(image, boxes, across=bool(turn & 1), down=bool(turn & 2)), labels)
+        boxes, inside = _on_picture(boxes, scaled)
+        labels = np.array([self.classes.index(name) for name in names], np.int64)[inside]
+        return Scene(picture.stem, *_flipped(scaled.image, boxes, across=bool(turn & 1), down=bool(turn & 2)), labels)
 
 
-def voc_sets(source: VocSource) -> tuple[VocSet, VocSet]:
+def voc_sets(source: VocSource, *, min_side: int = 512) -> tuple[VocSet, VocSet]:
     """Return the pictures to train on and those to measure on.
+
+    Args:
+        source: Folder and lists.
+        min_side: See `VocSet`.
 
     Raises:
         ConfigError: no folder was named.
-        DataError: a list or annotation is missing or damaged, or both lists share a picture.
+        DataError: a list or annotation is missing or damaged, both lists share a picture, the list to measure on has
+            a class that the other has not, or nothing to train on has a box.
     """
     if source.folder is None:
         raise ConfigError("source.folder: not given; name the folder with Annotations/, or use --data FOLDER")
@@ -72,10 +99,12 @@ def voc_sets(source: VocSource) -> tuple[VocSet, VocSet]:
             f" {min(shared).name}; what is measured must not be trained on"
         )
     classes = tuple(sorted({name for one in train for name in one.names}))
+    if not classes:
+        raise DataError(f"{source.folder}: no picture of {source.train} has a box; name another list")
     unknown = sorted({name for one in test for name in one.names} - set(classes))
     if unknown:
         raise DataError(f"{source.folder}: {source.test} has classes that {source.train} has not: {', '.join(unknown)}")
-    return VocSet(train, classes, source.flips), VocSet(test, classes, flips=False)
+    return VocSet(train, classes, source.flips, min_side), VocSet(test, classes, flips=False, min_side=min_side)
 
 
 def read_list(folder: Path, name: str) -> list[Annotated]:
@@ -87,8 +116,12 @@ def read_list(folder: Path, name: str) -> list[Annotated]:
     path = folder / "ImageSets" / "Main" / f"{name}.txt"
     if not path.is_file():
         raise DataError(f"{path}: no such list; expected Pascal VOC's folders")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; expected names of pictures in UTF-8, one a line") from error
     found = []
-    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for line, text in enumerate(lines, start=1):
         stem = text.split()[0] if text.strip() else ""
         if not stem:
             continue
@@ -120,14 +153,14 @@ def parse_annotation(data: bytes, where: str) -> tuple[NDArray[np.float32], tupl
     expat without entities or document types: an annotation may come from anywhere.
 
     Raises:
-        DataError: not XML, too large, or a number is missing.
+        DataError: not XML, too large, too deep, or a name or number is missing or none.
     """
     if len(data) > _MAX_ANNOTATION_BYTES:
         raise DataError(f"{where}: {len(data)} bytes; an annotation has at most {_MAX_ANNOTATION_BYTES}")
     reader = _Reader()
     try:
         reader.parser.Parse(data, True)
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an encoding nobody knows
         raise DataError(f"{where}: is no VOC annotation: {error}") from error
     kept = [(name, box) for name, box in reader.objects if box[2] > box[0] and box[3] > box[1]]
     return np.array([box for _, box in kept], np.float32).reshape(-1, 4), tuple(name for name, _ in kept)
@@ -142,6 +175,8 @@ class _Reader:
         self._text = ""
         self._values: dict[str, str] = {}
         self.parser = expat.ParserCreate()
+        # Else every line break is a piece of its own, and joining a megabyte of them takes minutes.
+        self.parser.buffer_text = True
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._characters
@@ -151,6 +186,8 @@ class _Reader:
         raise ValueError("a document type is not allowed")
 
     def _start(self, name: str, _: object) -> None:
+        if len(self._path) >= _MAX_DEPTH:
+            raise ValueError(f"elements lie more than {_MAX_DEPTH} deep in each other")
         self._path.append(name)
         self._text = ""
         if self._path[1:] == ["object"]:
@@ -163,12 +200,22 @@ class _Reader:
         if self._path[1:] == ["object", "name"] or self._path[1:-1] == ["object", "bndbox"]:
             self._values[name] = self._text.strip()
         if self._path[1:] == ["object"]:
-            missing = [side for side in ("name", "xmin", "ymin", "xmax", "ymax") if side not in self._values]
+            missing = [side for side in ("name", "xmin", "ymin", "xmax", "ymax") if not self._values.get(side)]
             if missing:
                 raise ValueError(f"object {len(self.objects) + 1} has no {missing[0]}")
             x0, y0, x1, y1 = (float(self._values[side]) for side in ("xmin", "ymin", "xmax", "ymax"))
+            if not all(abs(side) <= _MAX_PIXELS for side in (x0, y0, x1, y1)):  # neither is NaN
+                raise ValueError(f"object {len(self.objects) + 1} has the box {x0}, {y0}, {x1}, {y1}")
             self.objects.append((self._values["name"], (max(0.0, x0 - 1), max(0.0, y0 - 1), x1, y1)))
         self._path.pop()
+
+
+def _on_picture(boxes: NDArray[np.float32], scaled: Scaled) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the boxes that hold something of the picture, in pixels of the decoded one, and which ones these are."""
+    clipped = np.clip(boxes, 0, np.array([scaled.width, scaled.height] * 2, np.float32))
+    inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    shift = np.array([scaled.left, scaled.top] * 2, np.float32)
+    return ((clipped[inside] + shift) / np.float32(scaled.scale)).astype(np.float32), inside
 
 
 def _flipped(

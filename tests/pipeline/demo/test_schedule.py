@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.demo.rows import DROPPED_BY, Fault, Row, read_items
-from pipeline.demo.schedule import EVERGREENS, REACH_DAYS, schedule
+from pipeline.demo.rows import DROPPED_BY, SOUND, Fault, Row, read_items
+from pipeline.demo.schedule import EVERGREENS, REACH_DAYS, SETS_A_DAY, schedule
 from pipeline.demo.truth import TASKS, day_truth
 from samples import samples_dir
 
 ITEMS = read_items(samples_dir())
 FIRST = date(2026, 2, 26)  # a month ends within the seven days
 REPETITIONS = {Fault.RECRAWLED, Fault.MOVED, Fault.COPIED, Fault.RECOMPRESSED, Fault.RESIZED}
-OWN_FILE = set(Fault) - {Fault.DUPLICATE_ROW, Fault.RECRAWLED, Fault.DEAD_LINK}
+OWN_FILE = set(Fault) - {Fault.DUPLICATE_ROW, Fault.RECRAWLED, Fault.DEAD_LINK, Fault.IN_SET}
 
 plans = st.builds(
     lambda days, seed: schedule(ITEMS, first_day=FIRST, days=days, seed=seed),
@@ -79,6 +79,25 @@ def test_no_picture_is_nearly_copied_twice_nor_repeated_after_a_near_copy_of_its
 
 @given(plan=plans)
 @some_plans
+def test_a_set_is_one_file_of_two_to_four_offers_of_one_merchant_and_each_further_row_repeats_the_first(plan) -> None:
+    for rows in plan.values():
+        sets: dict[PurePosixPath, list[Row]] = defaultdict(list)
+        for row in rows:
+            if row.in_set:
+                sets[row.path].append(row)
+        assert SETS_A_DAY[0] <= len(sets) <= SETS_A_DAY[1]
+        for together in sets.values():
+            assert len({row.sku for row in together}) == len(together)
+            assert len({(row.merchant, row.look, row.encoding, row.listed, row.in_set) for row in together}) == 1
+            assert {row.item for row in together} == set(together[0].shown)
+            assert 2 <= len(together) == len(together[0].shown) <= 4
+            [first] = [row for row in together if row.fault is Fault.SET]
+            rest = [row for row in together if row is not first]
+            assert {(row.fault, row.base) for row in rest} == {(Fault.IN_SET, first)}
+
+
+@given(plan=plans)
+@some_plans
 def test_truth_conserves_rows_and_books_every_drop_once(plan) -> None:
     for rows in plan.values():
         truth = day_truth(rows)
@@ -88,8 +107,11 @@ def test_truth_conserves_rows_and_books_every_drop_once(plan) -> None:
             assert booked["input"] == left
             assert booked["output"] == left - sum(booked["dropped"].values())
             left = booked["output"]
-        sound = sum(row.fault is Fault.NONE for row in rows)
-        assert left == sound == sum(truth["by_category"].values())
+        assert left == sum(row.fault in SOUND for row in rows) == truth["tasks"]["detect"]["input"]
+        # Every item of a set is a row of its own, whichever of them is kept.
+        items = [row.item for row in rows if row.fault in (*SOUND, Fault.IN_SET)]
+        assert truth["objects"] == len(items)
+        assert truth["by_category"] == Counter(item.category for item in items)
         assert sum(truth["faults"].values()) == sum(truth["strategies"].values()) == truth["rows"] == len(rows)
 
 
@@ -98,14 +120,14 @@ def test_a_shorter_demo_is_the_beginning_of_the_longer_one() -> None:
     assert list(schedule(ITEMS, first_day=FIRST, days=2, seed=3).items()) == list(week.items())[:2]
 
 
-def test_every_fault_occurs_on_most_days_and_a_day_brings_100_to_140_rows() -> None:
+def test_every_fault_occurs_on_most_days_and_a_day_brings_125_to_170_rows() -> None:
     week = schedule(ITEMS, first_day=FIRST, days=7, seed=7)
     days_with = Counter(fault for rows in week.values() for fault in {row.fault for row in rows})
     assert set(days_with) == set(Fault)
     assert min(days_with.values()) >= 6
-    assert all(100 <= len(rows) <= 140 for rows in week.values())
+    assert all(125 <= len(rows) <= 170 for rows in week.values())
     assert list(week) == [FIRST + timedelta(days=n) for n in range(7)]
 
 
-def test_every_fault_but_none_names_the_task_that_drops_it() -> None:
-    assert set(DROPPED_BY) == set(Fault) - {Fault.NONE}
+def test_every_fault_but_the_sound_ones_names_the_task_that_drops_it() -> None:
+    assert set(DROPPED_BY) == set(Fault) - SOUND
