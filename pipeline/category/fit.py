@@ -89,26 +89,34 @@ def fit_rules(gallery: Gallery, probes: Probes, alpha: float | None = None) -> F
         alpha = _best_alpha(shares, judged)
     if alpha is not None:
         rules = rules.model_copy(update={"alpha": alpha})
-    fused = fuse(shares, *judged[3:], rules.alpha)
-    right = fused.argmax(axis=1) == judged.truth
-    if right.sum() < MIN_RIGHT:
-        return rules
-    limits = {
-        "min_similarity": limit(judged.near.similarity[right, 0]),
-        "min_score": limit(fused.max(axis=1)[right]),
-    }
-    return FusionRules(**rules.model_dump() | limits)
+    return rules.model_copy(update=_limits(judged, fuse(shares, *judged[3:], rules.alpha)))
 
 
-def fit_alpha(gallery: Gallery, probes: Probes) -> float:
-    """Return the weight of the detector that fits best under a gallery's other rules; its own if no class was heard.
+def fit_fusion(gallery: Gallery, probes: Probes, alpha: float | None = None) -> FusionRules:
+    """Return a gallery's rules with those that depend on the detector, `alpha` and `min_score`, chosen anew.
 
     Args:
         gallery: with fitted rules of the vote.
         probes: objects that the detector was not trained on; what it knows by heart it is too sure of.
+        alpha: taken as it is; None: chosen, unless the detector said nothing.
     """
     judged = _judge(gallery, probes)
-    return _best_alpha(_shares(gallery, judged, gallery.spec), judged) if judged.heard.any() else gallery.spec.alpha
+    shares = _shares(gallery, judged, gallery.spec)
+    if alpha is None:
+        alpha = _best_alpha(shares, judged) if judged.heard.any() else gallery.spec.alpha
+    limits = _limits(judged, fuse(shares, *judged[3:], alpha))
+    limits["min_similarity"] = gallery.spec.min_similarity
+    return gallery.spec.model_copy(update={"alpha": alpha} | limits)
+
+
+def _limits(judged: _Judged, fused: Float64) -> dict[str, float]:
+    right = fused.argmax(axis=1) == judged.truth
+    if right.sum() < MIN_RIGHT:
+        return {}
+    return {
+        "min_similarity": limit(judged.near.similarity[right, 0]),
+        "min_score": limit(fused.max(axis=1)[right]),
+    }
 
 
 def _best_alpha(shares: Float64, judged: _Judged) -> float:

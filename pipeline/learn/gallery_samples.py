@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.category.fit import fit_alpha, fit_rules, measure
+from pipeline.category.fit import fit_fusion, fit_rules, measure
 from pipeline.category.gallery import DEFAULT_GALLERY, LabelledRow, seal
 from pipeline.category.spec import About
 from pipeline.images.crop import DEFAULT_MARGIN, DEFAULT_SIDE
@@ -36,8 +36,8 @@ CATALOGUE_LOOKS = ("noto", "twemoji")
 ALL_LOOKS = (*CATALOGUE_LOOKS, "fluent")
 LICENCE = "Apache-2.0 AND CC-BY-4.0"
 _SEED = 5
-_DRAWINGS = 4
-"""Photos of each item and look to weigh the detector by: the items that it was not trained on are few."""
+_DRAWINGS = 3
+"""Photos of each item and look to weigh the detector by, and to measure by: the items kept for that are few."""
 _SAME_OBJECT = 0.5
 
 
@@ -54,7 +54,7 @@ def build_samples(
 
     Rows: each item that is not held out, in both catalogue looks, drawn as the demo's catalogue, cut out by the box it
     was drawn in: the rows do not depend on a detector. Rules: fitted on other drawings of the same items, as photos on
-    the demo's backgrounds, each without its own item's vote; the weight of the detector only on those items that no
+    the demo's backgrounds, each without its own item's vote; what depends on the detector only on those items that no
     detector is trained on but tuned by (`part_of`). Measured: on photos of the held-out items.
 
     Args:
@@ -70,7 +70,7 @@ def build_samples(
     known = [item for item in everything if part_of(item[0]) != "test"]
     untaught = [item for item in known if part_of(item[0]) == "tune"] if detector else []
     unknown = [item for item in everything if part_of(item[0]) == "test"]
-    taken.total = 2 * len(known) * len(CATALOGUE_LOOKS) + (len(untaught) * _DRAWINGS + len(unknown)) * len(ALL_LOOKS)
+    taken.total = 2 * len(known) * len(CATALOGUE_LOOKS) + len(untaught + unknown) * len(ALL_LOOKS) * _DRAWINGS
     vectors, kept = taken(_catalogue(known))
     weighed = f"; weighed: {detector.ref}" if detector else ""
     about = About(
@@ -83,10 +83,9 @@ def build_samples(
     metrics = with_prefix("left_out", left_out := measure(fitted, probes))
     if untaught:
         tune = probes_of(*taken(_photos(untaught, ALL_LOOKS, detector, _DRAWINGS)))
-        if alpha is None:
-            fitted = fitted.with_rules(fitted.spec.model_copy(update={"alpha": fit_alpha(fitted, tune)}))
+        fitted = fitted.with_rules(fit_fusion(fitted, tune, alpha))
         metrics |= with_prefix("tune", measure(fitted, tune))
-    held = measure(fitted, probes_of(*taken(_photos(unknown, ALL_LOOKS, detector)))) if unknown else None
+    held = measure(fitted, probes_of(*taken(_photos(unknown, ALL_LOOKS, detector, _DRAWINGS)))) if unknown else None
     metrics |= with_prefix("held_out", held) if held else {}
     return Built(fitted.with_rules(fitted.spec, metrics), left_out, held, (), 0)
 

@@ -194,6 +194,8 @@ def test_the_readme_session_prints_what_it_shows_and_the_json_follows_its_schema
         "balance": "funnelgate balance --json",
         "funnel": "funnelgate funnel --date 2026-10-11 --json",
         "search": f"funnelgate search {picture} --json",
+        "detect": f"funnelgate detect {picture} --json",
+        "object": "funnelgate object 1 --json",
     }.items():
         schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
         Draft202012Validator(schema).validate(json.loads(printed(command, folder)))

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import samples
 from pipeline.category.decision import decide
 from pipeline.category.fit import fit_rules, measure
-from pipeline.category.gallery import DEFAULT_GALLERY, Gallery, LabelledRow, open_gallery, write_gallery
+from pipeline.category.gallery import DEFAULT_GALLERY, LabelledRow, open_gallery, write_gallery
 from pipeline.category.spec import FusionRules
 from pipeline.demo.drawing import load_look
 from pipeline.demo.photos import photo
@@ -261,37 +261,30 @@ def test_the_shipped_gallery_s_rules_are_those_that_are_fitted_again():
 
 
 @pytest.mark.slow
-def test_a_photo_of_a_known_item_finds_its_category_more_often_than_one_of_an_unknown_item():
-    """What the shipped gallery is worth without any detector, as floors; the limits are not applied."""
-    shipped = open_gallery(DEFAULT_GALLERY)
-    known = [item for item in sample_items() if not samples.held_out(item[0])][::6]
+def test_what_the_shipped_gallery_is_worth_as_floors():
+    """Items that nobody was taught, in all looks: the fusion is not below the better of its two voters."""
+    shipped, detector = open_gallery(DEFAULT_GALLERY), open_detector(DEFAULT_DETECTOR)
     unknown = [item for item in sample_items() if samples.held_out(item[0])]
-    assert accuracy(shipped, known, ["fluent"]) >= 0.70
-    found = accuracy(shipped, unknown, gallery_samples.ALL_LOOKS)
-    assert found >= 0.45
-    assert found == pytest.approx(shipped.spec.metrics["held_out_vote_accuracy"], abs=0.02)
+    probes = probes_of(*embedded(unknown, gallery_samples.ALL_LOOKS, detector, gallery_samples._DRAWINGS))
+    metrics = measure(shipped, probes).metrics
+    assert metrics["vote_accuracy"] >= 0.45
+    assert metrics["fusion_accuracy"] >= max(0.5, metrics["vote_accuracy"], metrics["detector_accuracy"])
+    assert metrics == pytest.approx({name: shipped.spec.metrics[f"held_out_{name}"] for name in metrics}, abs=0.02)
 
 
 @pytest.mark.slow
-def test_the_fusion_is_not_below_the_better_of_its_voters_on_items_that_nobody_was_taught():
-    shipped, detector = open_gallery(DEFAULT_GALLERY), open_detector(DEFAULT_DETECTOR)
-    unknown = [item for item in sample_items() if samples.held_out(item[0])]
-    pieces = gallery_samples._photos(unknown, gallery_samples.ALL_LOOKS, detector)
-    probes = probes_of(*embed_all(pieces, open_embedder(DEFAULT_EMBEDDER), lambda _done: None))
-    metrics = measure(shipped, probes).metrics
-    assert metrics["fusion_accuracy"] >= max(metrics["vote_accuracy"], metrics["detector_accuracy"])
-    stored = {name: shipped.spec.metrics[f"held_out_{name}"] for name in metrics}
-    assert metrics == pytest.approx(stored, abs=0.02)
-
-
-def embedded(items: list[tuple[str, str]], looks: Sequence[str]) -> tuple[Vectors, list[Piece]]:
-    return embed_all(gallery_samples._photos(items, looks), open_embedder(DEFAULT_EMBEDDER), lambda _done: None)
-
-
-def accuracy(shipped: Gallery, items: list[tuple[str, str]], looks: Sequence[str]) -> float:
-    vectors, pieces = embedded(items, looks)
+def test_the_users_photo_of_a_known_item_finds_its_category_by_the_vote_alone():
+    shipped = open_gallery(DEFAULT_GALLERY)
+    known = [item for item in sample_items() if not samples.held_out(item[0])][::6]
+    vectors, pieces = embedded(known, ["fluent"])
     free = shipped.with_rules(shipped.spec.model_copy(update={"min_score": 0.0, "min_similarity": -1.0}))
     nobody: list[dict[str, float]] = [{} for _ in pieces]
-    known = shipped.spec.categories
-    decisions = decide(free, vectors, nobody, excluding=[None] * len(pieces), known=known, fallback="other")
-    return float(np.mean([one.category == piece.label.category for one, piece in zip(decisions, pieces, strict=True)]))
+    allowed = shipped.spec.categories
+    decisions = decide(free, vectors, nobody, excluding=[None] * len(pieces), known=allowed, fallback="other")
+    right = [one.category == piece.label.category for one, piece in zip(decisions, pieces, strict=True)]
+    assert np.mean(right) >= 0.70
+
+
+def embedded(items: list[tuple[str, str]], looks: Sequence[str], *drawn: Any) -> tuple[Vectors, list[Piece]]:
+    pieces = gallery_samples._photos(items, looks, *drawn)
+    return embed_all(pieces, open_embedder(DEFAULT_EMBEDDER), lambda _done: None)

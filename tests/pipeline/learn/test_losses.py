@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.learn.losses import box_loss, class_loss, heat_loss
+from pipeline.learn.losses import box_losses, class_loss, heat_loss
 
 pytestmark = [pytest.mark.slow, pytest.mark.train, pytest.mark.usefixtures("training_packages")]
 Array = NDArray[np.float64]
@@ -30,12 +30,12 @@ def focal(logits: Array, target: Array) -> float:
     return float(total)
 
 
-def giou(one: Array, other: Array) -> float:
-    """Rezatofighi et al. 2019: IoU less the share of the smallest box around both that neither covers."""
+def iou_and_giou(one: Array, other: Array) -> tuple[float, float]:
+    """Rezatofighi et al. 2019: IoU, and that less the share of the smallest box around both that neither covers."""
     inter = np.prod(np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None))
     union = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - inter
     hull = np.prod(np.maximum(one[2:], other[2:]) - np.minimum(one[:2], other[:2]))
-    return float(inter / union - (hull - union) / hull)
+    return float(inter / union), float(inter / union - (hull - union) / hull)
 
 
 @pytest.mark.parametrize("maps", [1, 3])
@@ -70,14 +70,29 @@ def test_boxes_cost_one_less_their_generalised_overlap(stride: int) -> None:
     corner = rng.uniform(-2 * stride, 5 * stride, (2, 2, 3, 5))
     box = np.concatenate([corner, corner + rng.uniform(1, 4 * stride, (2, 2, 3, 5))], axis=1)
     weight = rng.random((2, 3, 5)) * (rng.random((2, 3, 5)) < 0.6)
-    expected, disjoint = 0.0, 0
+    quality = rng.normal(0, 2, (2, 1, 3, 5))
+    expected, entropy, disjoint = 0.0, 0.0, 0
     for n, y, x in zip(*np.nonzero(weight), strict=True):
         middle = np.array([x + 0.5, y + 0.5]) * stride
         found = np.concatenate([middle - distance[n, :2, y, x], middle + distance[n, 2:, y, x]])
-        disjoint += giou(found, box[n, :, y, x]) < 0
-        expected += weight[n, y, x] * (1 - giou(found, box[n, :, y, x]))
+        overlap, general = iou_and_giou(found, box[n, :, y, x])
+        disjoint += overlap == 0
+        expected += weight[n, y, x] * (1 - general)
+        p = 1 / (1 + np.exp(-quality[n, 0, y, x]))
+        entropy -= weight[n, y, x] * (overlap * np.log(p) + (1 - overlap) * np.log(1 - p))
     assert disjoint > 0
-    assert float(box_loss(tensor(distance), tensor(box), tensor(weight), stride)) == pytest.approx(expected, rel=1e-4)
+    found_losses = box_losses(tensor(distance), tensor(quality), tensor(box), tensor(weight), stride)
+    assert [float(loss) for loss in found_losses] == pytest.approx([expected, entropy], rel=1e-4)
+
+
+def test_the_box_is_not_bent_to_the_expected_overlap() -> None:
+    """The overlap is what the network should foresee; a box that made it easy to foresee would be no better."""
+    distance, quality = (tensor(np.full((1, n, 1, 1), 3.0)).requires_grad_() for n in (4, 1))
+    box, weight = tensor(np.array([1.0, 1, 9, 6]).reshape(1, 4, 1, 1)), tensor(np.ones((1, 1, 1)))
+    _, expected = box_losses(distance, quality, box, weight, 8)
+    expected.backward()
+    assert distance.grad is None
+    assert float(quality.grad) > 0  # 3 means .95: more than there is
 
 
 @pytest.mark.parametrize(
@@ -92,9 +107,9 @@ def test_boxes_cost_one_less_their_generalised_overlap(stride: int) -> None:
 def test_known_boxes_have_known_losses_and_a_disjoint_one_still_pulls(wanted: Any, loss: float) -> None:
     distance = tensor(np.full((1, 4, 3, 3), 4.0)).requires_grad_()
     weight = np.zeros((1, 3, 3))
-    weight[0, 1, 1] = 1  # the middle cell, its centre at 8, 8 with 5 1/3 px a cell
-    box = np.broadcast_to(np.array(wanted, float)[None, :, None, None], (1, 4, 3, 3))
-    found = box_loss(distance, tensor(box), tensor(weight), 16 / 3)  # type: ignore[arg-type]
+    weight[0, 1, 1] = 1  # the middle cell, whose centre is at 6, 6
+    box = np.broadcast_to(np.array(wanted, float)[None, :, None, None], (1, 4, 3, 3)) - 2
+    found, _ = box_losses(distance, tensor(np.zeros((1, 1, 3, 3))), tensor(box), tensor(weight), 4)
     assert float(found.detach()) == pytest.approx(loss, abs=1e-5)
     found.backward()
     if wanted[0] == 20:
@@ -102,14 +117,15 @@ def test_known_boxes_have_known_losses_and_a_disjoint_one_still_pulls(wanted: An
 
 
 def test_without_boxes_or_labels_the_losses_are_zero_and_can_be_differentiated() -> None:
-    distance, logits = (tensor(np.ones((1, n, 2, 2))).requires_grad_() for n in (4, 3))
+    distance, quality, logits = (tensor(np.ones((1, n, 2, 2))).requires_grad_() for n in (4, 1, 3))
     none = tensor(np.zeros((1, 2, 2)))
-    loss = box_loss(distance, tensor(np.zeros((1, 4, 2, 2))), none, 4)
+    loss = sum(box_losses(distance, quality, tensor(np.zeros((1, 4, 2, 2))), none, 4))
     loss = loss + class_loss(logits, tensor(np.zeros((1, 2, 2), np.int64)), none)
     loss = loss + class_loss(logits, tensor(np.full((1, 2, 2), -1)), none + 1)
     loss.backward()
     assert float(loss.detach()) == 0
     assert not distance.grad.any()
+    assert not quality.grad.any()
     assert not logits.grad.any()
 
 

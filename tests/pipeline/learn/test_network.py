@@ -40,7 +40,7 @@ def test_every_level_answers_for_every_of_its_cells(width: int, height: int, map
     assert len(levels) == len(STRIDES)
     for level, stride in zip(levels, STRIDES, strict=True):
         grid = (height // stride, width // stride)
-        wanted = [(2, maps, *grid), (2, 4, *grid)] + ([(2, classes, *grid)] if classes else [])
+        wanted = [(2, count, *grid) for count in (maps, 4, 1, classes) if count]
         assert [tuple(part.shape) for part in level] == wanted
         assert (level[1] >= 0).all()  # a distance
 
@@ -67,14 +67,15 @@ def test_the_answers_are_boxes_peaks_and_logits_of_all_cells_finest_level_first(
     boxes: list[Any] = []
     scores: list[Any] = []
     logits: list[Any] = []
-    for stride, (heat, distance, *kinds) in zip(STRIDES, levels, strict=True):
+    for stride, (heat, distance, quality, *kinds) in zip(STRIDES, levels, strict=True):
         for y in range(height // stride):
             for x in range(width // stride):
                 middle = np.array([x + 0.5, y + 0.5]) * stride
                 boxes.append(np.concatenate([middle - distance[:, :2, y, x], middle + distance[:, 2:, y, x]], axis=1))
                 around = heat[:, :, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2].max(axis=(2, 3))
                 here = heat[:, :, y, x]
-                scores.append(np.where(here >= around, 1 / (1 + np.exp(-here)), 0))
+                both = 1 / ((1 + np.exp(-here)) * (1 + np.exp(-quality[:, :, y, x])))
+                scores.append(np.where(here >= around, np.sqrt(both), 0))
                 logits += [kind[:, :, y, x] for kind in kinds]
     assert len(found) == (3 if classes else 2)
     for answer, wanted in zip(found, (boxes, scores, logits), strict=False):

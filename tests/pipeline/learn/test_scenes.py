@@ -53,6 +53,7 @@ def test_another_seed_number_or_part_gives_another_scene(sets: SceneSets) -> Non
     others = [sets.train[1], sets.tune[0], sets.test[0], scene_sets(SOURCE, seed=8).train[0]]
     seen = {scene.image.tobytes() for scene in (sets.train[0], *others)}
     assert len(seen) == 5
+    assert not equal(one_item("fruit")[3], one_item("fruit", part="tune")[3])  # of the same items
 
 
 def test_a_scene_does_not_depend_on_how_many_there_are(sets: SceneSets) -> None:
@@ -199,10 +200,27 @@ def test_a_box_holds_exactly_the_visible_pixels_of_its_item(
         # Visible is an alpha of 40; of a composition on black and white 2 may be lost to rounding.
         assert around(seen >= 38) == [x0, y0, x1, y1]
         left, top, right, bottom = around(np.asarray(varied[0].getchannel("A")) >= 40)
+        if max(right - left, bottom - top) > SCENE_SIDE - 2:  # made smaller, of the same shape
+            assert SCENE_SIDE - 6 <= max(x1 - x0, y1 - y0) <= SCENE_SIDE - 2
+            assert (x1 - x0) / (y1 - y0) == pytest.approx((right - left) / (bottom - top), rel=0.05)
+            continue
         assert (x1 - x0, y1 - y0) == (right - left, bottom - top)
         assert np.abs(seen[y0:y1, x0:x1] - np.asarray(varied[0])[top:bottom, left:right, 3]).max() <= 2
         alone += 1
     assert alone >= 8
+
+
+def test_an_item_too_large_for_the_scene_is_made_smaller_and_trimmed_anew() -> None:
+    """Its faint left edge is visible at full size, and no more when it is shrunk."""
+    image = Image.new("RGBA", (500, 300))
+    image.paste((255, 0, 0, 255), (20, 0, 500, 300))
+    image.paste((255, 0, 0, 41), (0, 0, 1, 300))
+    placed = scenes_module._at(Sprite("noto/item", None, image), image, SCENE_SIDE, np.random.default_rng(1))
+    assert placed is not None
+    assert np.asarray(placed.image.getchannel("A"))[:, 0].min() >= 40
+    assert placed.box == (placed.left, placed.top, placed.left + placed.image.width, placed.top + placed.image.height)
+    assert placed.image.width == pytest.approx(254 * 480 / 500, abs=2)
+    assert placed.image.height == pytest.approx(254 * 300 / 500, abs=2)
 
 
 def test_an_opaque_rectangle_fills_its_box(on_plain: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,7 @@ def test_it_learns_a_few_scenes_by_heart(tmp_path: Path) -> None:
         kind="detector", classes=sets.train.classes, box="xyxy_abs_original", score_thr=0.3, nms_iou=0.5, topk=50
     )
     facts = {"name": "by-heart", "version": 1, "licence": "Apache-2.0"}
-    facts |= dict.fromkeys(("train_planid", "data_digest", "code_commit"))  # type: ignore[arg-type]
+    facts |= dict.fromkeys(("train_planid", "data_digest", "code_commit"))
     spec, _ = write_detector(
         tmp_path / "model",
         found.head,

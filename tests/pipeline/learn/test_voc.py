@@ -186,6 +186,7 @@ def test_the_sets_hold_the_lists_and_only_training_is_flipped(tmp_path: Path) ->
         ({"trainval": [], "test": ["a"]}, r"trainval\.txt: lists no picture"),
         ({"trainval": ["empty"], "test": ["a"]}, "no picture of trainval has a box"),
         ({"trainval": ["a", "", "../a"], "test": ["b"]}, r"trainval\.txt:3: '\.\./a' is not the name"),
+        ({"trainval": [".."], "test": ["b"]}, r"trainval\.txt:1: '\.\.' is not the name"),
         ({"trainval": ["a"], "test": ["/etc/passwd"]}, r"test\.txt:1: '/etc/passwd' is not the name"),
         ({"trainval": ["a"], "test": ["gone"]}, "no picture gone"),
         ({"trainval": ["a"], "test": ["bare"]}, r"bare\.xml: cannot be read: No such file"),
