@@ -47,7 +47,6 @@ def write_detector(
     inputs: InputSpec,
     output: DetectorOutput,
     facts: dict[str, Any],
-    metrics: dict[str, float],
 ) -> tuple[ModelSpec, Parity]:
     """Write a model folder (`model.onnx`, `spec.json`, `LICENSE`), for `put_in_place`.
 
@@ -60,7 +59,6 @@ def write_detector(
         inputs: of the spec.
         output: of the spec.
         facts: name, version, licence, source, train_planid, data_digest, code_commit of the spec.
-        metrics: of the spec.
 
     Raises:
         DataError: ONNX Runtime and torch differ; nothing is written.
@@ -84,7 +82,7 @@ def write_detector(
             input=inputs,
             output=output,
             engine_env=EngineEnv(versions={name: metadata.version(name) for name in ("torch", "onnx", "onnxruntime")}),
-            metrics=metrics | {f"parity_{key}": value for key, value in parity._asdict().items()},
+            metrics={f"parity_{key}": value for key, value in parity._asdict().items()},
             **facts,
         )
         folder.mkdir(parents=True, exist_ok=True)

@@ -80,11 +80,12 @@ def build_samples(
     loose = seal(vectors, [piece.label for piece in kept], about)
     probes = probes_of(*taken(_photos(known, CATALOGUE_LOOKS)))
     fitted = loose.with_rules(fit_rules(loose, probes, alpha))
-    metrics = with_prefix("left_out", left_out := measure(fitted, probes))
+    metrics: dict[str, float] = {}
     if untaught:
         tune = probes_of(*taken(_photos(untaught, ALL_LOOKS, detector, _DRAWINGS)))
         fitted = fitted.with_rules(fit_fusion(fitted, tune, alpha))
-        metrics |= with_prefix("tune", measure(fitted, tune))
+        metrics = with_prefix("tune", measure(fitted, tune))
+    metrics |= with_prefix("left_out", left_out := measure(fitted, probes))
     held = measure(fitted, probes_of(*taken(_photos(unknown, ALL_LOOKS, detector, _DRAWINGS)))) if unknown else None
     metrics |= with_prefix("held_out", held) if held else {}
     return Built(fitted.with_rules(fitted.spec, metrics), left_out, held, (), 0)

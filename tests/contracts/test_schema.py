@@ -74,6 +74,7 @@ def test_ids_given_before_objects_had_boxes_stay_when_the_schema_grows(name, new
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SQL_STORES)
 def test_processes_that_open_a_new_database_at_once_all_succeed(name, new_url, repository):
     url = new_url(name)

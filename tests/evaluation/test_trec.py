@@ -96,6 +96,7 @@ def test_trec_evals_own_expected_recall_and_success_come_out(shared_data, run_fi
     assert checked == 12 * (len(topics) + 1)  # nine recall cuts and three success cuts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["MU03rob01", "NLPR03vb10", "humR03dc", "rutcor03100"])
 def test_every_topic_of_a_real_run_equals_pytrec_eval_ties_included(shared_data, name):
     folder = shared_data / "robust03"

@@ -82,6 +82,7 @@ def test_eight_threads_get_every_instance_exactly_once(store: SqlStore) -> None:
     assert outcomes(store) == [(number, 1, "done") for number in ids]
 
 
+@pytest.mark.slow
 def test_four_processes_get_every_instance_exactly_once(store: SqlStore) -> None:
     ids = add_instances(store, 80)
     got = compete("claim", store.url, 4)

@@ -218,6 +218,7 @@ def test_concurrent_threads_agree_on_every_id(store: SqlStore) -> None:
     assert len(stored(store)) == 8 * (SHARED + 6 * (PER_BLOCK - SHARED))
 
 
+@pytest.mark.slow
 def test_concurrent_processes_agree_on_every_id(store: SqlStore) -> None:
     got = compete("register", store.url, 4)
     assert is_consistent(got, store)

@@ -165,6 +165,7 @@ def filled(project: Project) -> Project:
     return project
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["download", "dedup", "index"])
 def test_a_run_on_a_full_disk_shows_nothing_and_resumes_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str

@@ -49,6 +49,7 @@ def project(three_days: Project, copy_of: Callable[[Project], Project]) -> Proje
     return copied
 
 
+@pytest.mark.slow
 def test_a_day_after_the_upgrade_merges_the_old_days_with_its_own(project: Project) -> None:
     back = project.folder / "pictures" / "7.png"
     copied = row("pictures/7.png", "s7", category="green")  # was off the shelf, and comes back: its id is its old one

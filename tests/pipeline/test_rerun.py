@@ -53,6 +53,7 @@ def test_a_changed_setting_makes_its_task_and_all_downstream_stale(three_days: P
     assert [command.split("--date ")[1][:10] for command in commands] == [str(day) for day in DAYS]
 
 
+@pytest.mark.slow
 def test_a_rerun_of_the_first_day_makes_the_later_days_stale_until_they_are_rebuilt(
     three_days: Project, copy_of: Copy
 ) -> None:

@@ -152,6 +152,21 @@ def test_the_limits_cost_at_most_one_right_decision_in_a_hundred_each():
     assert rules.min_score > 1 / 3
 
 
+def test_what_depends_on_the_detector_can_be_fitted_on_other_objects_than_the_vote():
+    gallery, probes = clusters(13, spread=1.0, groups=120)
+    voting = gallery.with_rules(fit_rules(gallery, probes))
+    kept = {"tau", "prior_power", "min_similarity", "neighbours"}
+    sure = fit.fit_fusion(voting, with_detector(probes, 0.95, 0.97))
+    flat = fit.fit_fusion(voting, with_detector(probes, 0.4, 0.97), alpha=0.9)
+    for rules in (sure, flat):
+        assert rules.model_dump(include=kept) == voting.spec.model_dump(include=kept)
+    assert sure.alpha > voting.spec.alpha
+    assert flat.alpha == 0.9
+    assert flat.min_score < 0.5 < sure.min_score  # the scores of a detector that is never sure are low
+    silent = fit.fit_fusion(voting, probes)
+    assert (silent.alpha, silent.min_score) == (voting.spec.alpha, voting.spec.min_score)
+
+
 def test_few_labelled_objects_set_no_limits():
     gallery, probes = clusters(9, spread=0.2, groups=6)
     rules = fit_rules(gallery, probes)

@@ -63,6 +63,7 @@ def small_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pack
 
 
+@pytest.mark.slow
 def test_two_writes_give_equal_bytes_and_two_days_begin_as_seven_do(small_pack: Path, tmp_path: Path) -> None:
     week = write_arrivals(small_pack, tmp_path / "week", first_day=FIRST)
     # Another process and hash seed: nothing may hang on the order of a set.

@@ -132,6 +132,7 @@ def test_the_version_names_what_a_hash_depends_on():
         assert part in HASH_VERSION
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_recall_on_edited_grocery_photos(shared_data: Path, encode):
     root = shared_data / "grocery"

@@ -73,6 +73,7 @@ def test_pairs_and_distances_are_those_of_faiss(limit):
     assert len(expected) > 50
 
 
+@pytest.mark.slow
 def test_crowded_buckets_are_joined_in_bounded_chunks():
     # 3,000 x 3,000 share three of five bands: 27 million candidates, no pair.
     a = np.arange(3000, dtype=np.uint64) << np.uint64(40)
@@ -240,6 +241,7 @@ def test_ranks_may_be_words_but_none_twice():
         choose_survivors(Hashed(two, looks[:1], np.array(["a", "b"])), none)
 
 
+@pytest.mark.slow
 def test_many_identical_pictures_leave_one_without_quadratic_memory():
     count = 6000
     looks = np.full((count, 8, 8, 3), 200, dtype=np.uint8)

@@ -113,10 +113,10 @@ def test_half_an_overlap_is_enough(bottom: int, right: bool) -> None:
     assert matches(one.scene, one.found) == [right]
 
 
-@pytest.mark.parametrize("temperature", [0.6, 1.0, 1.7, 3.2])
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 3.2])
 def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
     rng = np.random.default_rng(4)
-    logits = rng.normal(0, 3, (3000, 6))
+    logits = rng.normal(0, 3, (1500, 6))
     tempered = np.exp(logits / temperature)
     labels = [int(rng.choice(6, p=row / row.sum())) for row in tempered]
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

@@ -143,7 +143,6 @@ def test_it_learns_a_few_scenes_by_heart(tmp_path: Path) -> None:
         inputs=inputs,
         output=output,
         facts=facts,
-        metrics={},
     )
     detector = generous(spec, OrtSession(tmp_path / "model" / ARTIFACT_NAME))
     services = funnelgate.Services()
