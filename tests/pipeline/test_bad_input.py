@@ -87,6 +87,7 @@ def test_a_malformed_manifest_names_file_and_line(project: Project, text: str, m
     assert collect_error(project).startswith(f"DataError: {path}{message}")
 
 
+@pytest.mark.slow
 def test_a_malformed_manifest_ends_the_command_with_2_and_its_message(project: Project) -> None:
     (project.folder / "bad.csv").write_text(f"{HEADER}\na.png,s,m,c,t,[/nonsense]\n")
     done = project.call("run", "--source", "bad.csv", "--date", str(DAY_1), "--workers", "1")

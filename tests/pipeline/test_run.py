@@ -144,6 +144,7 @@ def test_a_first_day_without_one_usable_picture_ends_inconclusive(tmp_path: Path
     assert "no category has an item to search" in error.message
 
 
+@pytest.mark.slow
 def test_a_category_without_arrivals_today_stays_in_the_release(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     project.manifest(DAY_1, [row(project.drawn(n), f"s{n}", category="red" if n % 2 else "green") for n in range(6)])
@@ -172,6 +173,7 @@ def test_a_day_waits_for_the_late_indexes_of_the_day_before(tmp_path: Path) -> N
     assert {hit.distance for number in range(6) for hit in found(project, f"{number}.png").results} == {0.0}
 
 
+@pytest.mark.slow
 def test_a_product_leaves_the_release_when_its_window_is_over(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     for task in ("dedup", "merge", "index"):

@@ -31,6 +31,8 @@ from pipeline.sources import SourceRow, read_source
 from reporting.errors import ConfigError, DataError
 from samples import samples_dir
 
+pytestmark = pytest.mark.slow  # a week of pictures takes seconds to draw; test_schedule holds the default suite
+
 FIRST = date(2026, 3, 2)
 LIMITS = DecodeLimits()
 
@@ -63,7 +65,6 @@ def small_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pack
 
 
-@pytest.mark.slow
 def test_two_writes_give_equal_bytes_and_two_days_begin_as_seven_do(small_pack: Path, tmp_path: Path) -> None:
     week = write_arrivals(small_pack, tmp_path / "week", first_day=FIRST)
     # Another process and hash seed: nothing may hang on the order of a set.

@@ -24,7 +24,7 @@ from tests.servers.rest import call
 
 __all__ = ["main_in"]
 Main = Callable[..., Ended]
-DEMO_DAYS = ("2026-10-05", "2026-10-06")
+DEMO_DAY = "2026-10-05"
 
 
 def place_of(project: Project, url: str, prefix: str) -> Place:
@@ -139,18 +139,18 @@ def test_the_demo_ships_and_both_stores_answer_equally(tmp_path: Path, elastic_u
         line = [sys.executable, "-m", "funnelgate", *arguments]
         return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=900, check=False)
 
-    options = ("--days", "2", "--elasticsearch", elastic_url, "--prefix", elastic_prefix)
+    options = ("--days", "1", "--elasticsearch", elastic_url, "--prefix", elastic_prefix)
     done = command("demo", "demo", *options, "--json", cwd=tmp_path)
     assert done.returncode == EXIT_OK, done.stderr
     found = ReadBack.model_validate(json.loads(done.stdout)["elasticsearch"])
     assert (found.equal, found.missing, found.different, found.extra) == (True, 0, 0, 0)
     project = tmp_path / "demo"
     moment = json.loads(command("plan", "list", "--json", cwd=project).stdout)[-1]["created_at"]
-    span = ("--from", DEMO_DAYS[0], "--to", DEMO_DAYS[1])
+    span = ("--from", DEMO_DAY, "--to", DEMO_DAY)
     for asked in (
         ("funnel", *span),
-        ("funnel", "--plan", "daily-20261006"),
-        ("funnel", "--plan", "rerun-20261006-1"),
+        ("funnel", "--plan", "daily-20261005"),
+        ("funnel", "--plan", "rerun-20261005-1"),
         ("funnel", *span, "--as-of", moment),
         ("balance",),
         ("balance", "--all-plans"),

@@ -180,6 +180,7 @@ def answer_of(new: Hashed, base: Hashed, limit: int) -> dict[int, tuple[int, int
     return {i: None if leader < 0 else (leader, distance) for i, (leader, distance) in enumerate(pairs)}
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(pictures(30), pictures(12), st.integers(0, 6), st.sampled_from([1, 3, 7, 2048]))
 def test_survivors_are_those_of_the_rule_written_pair_by_pair(new, base, limit, block):
@@ -188,6 +189,7 @@ def test_survivors_are_those_of_the_rule_written_pair_by_pair(new, base, limit, 
         assert answer_of(new, base, limit) == greedy_oracle(new, base, limit)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(pictures(25), pictures(8), st.randoms(use_true_random=False))
 def test_survivors_do_not_depend_on_the_order_of_rows(new, base, random):

@@ -86,6 +86,7 @@ def sift(shared_data):
     return tuple(rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (table, asked))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_on_sift_with_every_vector_twice_all_lists_equal_brute_force(sift):
     vectors, asked = sift

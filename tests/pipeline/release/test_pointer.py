@@ -179,6 +179,7 @@ def test_an_orphan_of_another_plan_is_left_alone_and_its_number_is_not_used_agai
     assert (released.number, released.parent) == (3, 1)
 
 
+@pytest.mark.slow
 def test_publishers_at_once_never_share_a_number_and_the_pointer_ends_on_the_last(tmp_path):
     script = (
         "import sys; from pathlib import Path; sys.path[:0] = sys.argv[2:4]\n"

@@ -105,6 +105,7 @@ def test_a_repeat_that_was_reported_later_is_no_conflict(cluster, client, make):
     assert fates(cluster.sink(client).deliver([record_entry(first), record_entry(later)])) == [D, D]
 
 
+@pytest.mark.slow
 def test_of_two_sinks_that_race_with_one_version_exactly_one_wins_and_event_and_record_agree(cluster, make):
     rounds = 40
     records = [[make(subinstance=f"{n:03}", input=10 * n + writer) for n in range(rounds)] for writer in range(2)]

@@ -78,6 +78,7 @@ class Sink:
         return self._before(entries) or self._sink.deliver(entries)
 
 
+@pytest.mark.slow
 @elastic
 def test_opening_takes_what_setup_made_and_says_what_to_do_without_it(elastic_url, elastic_prefix):
     settings = ElasticSettings(url=elastic_url, prefix=elastic_prefix)
