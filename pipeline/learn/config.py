@@ -28,6 +28,10 @@ class ScenesSource(_Part):
     photos: Path | None = None
     """Folder of the Grocery Store Dataset: its train photos become backgrounds and its catalogue pictures items (both
     to train on only), its val photos the backgrounds of the test. None: the sample pack and drawn backgrounds alone."""
+    drawn: float = Field(default=0.2, ge=0, le=0.9)
+    """Share of the items to train on that are drawn at random, of parts that touch; see `drawn_items`."""
+    altered: float = Field(default=0.25, ge=0, le=1)
+    """Share of the other items to train on that have their colours turned and their sides stretched."""
     classes: bool = True
     """Learn the items' categories too."""
 
@@ -75,6 +79,9 @@ class Answer(_Part):
     score_thr: float | None = Field(default=None, ge=0, le=1)
     """None: the one with the best F1 at IoU .5 on scenes of train items that were not trained on."""
     floor: float = Field(default=0.05, ge=0, le=1)
+    whole_ratio: float | None = Field(default=None, ge=0, le=1)
+    """A box within a larger one changes places with it where the larger one's score is at least this share of its own:
+    the box of a part is often as sure as that of the whole. None: never."""
 
 
 class DetectorConfig(_Part):

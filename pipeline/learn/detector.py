@@ -98,8 +98,14 @@ def learn_detector(
     backbone, inputs = _backbone(config, work)
     trained, resumed = _trained(config, sets, backbone, inputs, work, workers, stages)
     candidate = work / "candidate" / config.name
-    facts, output = _facts(config), _output(config, sets)
-    spec, _ = write_detector(candidate, trained.head, backbone, inputs=inputs, output=output, facts=facts)
+    spec, _ = write_detector(
+        candidate,
+        trained.head,
+        backbone,
+        inputs=inputs,
+        output=_output(config, sets),
+        facts=_facts(config),
+    )
     spec = _with_thresholds(config, spec, candidate, sets, stages)
     result, seen = _measured(spec, candidate, sets, measure_boxes, stages)
     spec = spec.model_copy(update={"metrics": spec.metrics | _numbers(result)})
@@ -178,6 +184,7 @@ def _output(config: DetectorConfig, sets: Sets) -> DetectorOutput:
         topk=config.answer.topk,
         heat="per_class" if _per_class(config) else "agnostic",
         floor=config.answer.floor,
+        whole_ratio=config.answer.whole_ratio,
     )
 
 
@@ -208,7 +215,7 @@ def _features(
     config: DetectorConfig, sets: Sets, backbone: Path, inputs: InputSpec, work: Path, workers: int, stages: Stages
 ) -> tuple[Chunk, str]:
     """Return the training pictures' features, and a digest of all they come from."""
-    asked = config.source.model_dump_json(include={"kind", "train", "looks", "classes", "flips"})
+    asked = config.source.model_dump_json(include={"kind", "train", "looks", "drawn", "altered", "classes", "flips"})
     same = _digest(
         asked, sets.train.identity(), str(config.seed), inputs.model_dump_json(), sha256_of(backbone), str(CHUNK)
     )

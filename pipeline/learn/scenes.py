@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,17 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from pipeline.learn.backgrounds import background, light, photo_paths
 from pipeline.learn.config import ScenesSource
+from pipeline.learn.drawn_items import drawn_item
 from pipeline.learn.sprites import PARTS, Part, Sprite, iconic_sprites, sample_sprites, visible_box
 from samples import samples_dir
 
 SCENE_SIDE = 256
 """Pixels; the detector's input is the same size, or scaled from it."""
-_ITEM_COUNTS = (0.32, 0.26, 0.20, 0.13, 0.09)
+_ITEM_COUNTS: Final[dict[Part, tuple[float, ...]]] = {
+    "train": (0.42, 0.26, 0.16, 0.10, 0.06),  # a large thing alone is where boxes of a part go before that of the whole
+    "tune": (0.32, 0.26, 0.20, 0.13, 0.09),
+    "test": (0.32, 0.26, 0.20, 0.13, 0.09),
+}
 """Shares of scenes with one to five items."""
 _MAX_OVERLAP = 0.15
 """Of two boxes, as IoU: more, and what is left of the lower item is no longer its picture."""
@@ -50,6 +55,10 @@ class SceneSet:
     photos: Sequence[Path]
     classes: tuple[str, ...]
     part: Part
+    drawn: float = 0.0
+    """Share of items that are drawn at random."""
+    altered: float = 0.0
+    """Share of the others that have another colour and other proportions, and teach boxes only."""
 
     def __len__(self) -> int:
         """Return the number of scenes."""
@@ -57,7 +66,9 @@ class SceneSet:
 
     def identity(self) -> str:
         """Return a digest of the items' pictures and categories, and of each photo's size and time of change."""
-        digest = hashlib.sha256(repr((self.seed, self.count, self.classes, self.part)).encode())
+        digest = hashlib.sha256(
+            repr((self.seed, self.count, self.classes, self.part, self.drawn, self.altered)).encode()
+        )
         for sprite in self.sprites:
             digest.update(repr((sprite.name, sprite.category, sprite.image.size)).encode() + sprite.image.tobytes())
         for photo in self.photos:
@@ -100,7 +111,7 @@ def scene_sets(source: ScenesSource, seed: int) -> SceneSets:
         photos, test_photos = photo_paths(source.photos, "train"), photo_paths(source.photos, "val")
     labels, tune = classes if source.classes else (), min(TUNE_SCENES, source.train)
     return SceneSets(
-        SceneSet(seed, source.train, sprites["train"], photos, labels, "train"),
+        SceneSet(seed, source.train, sprites["train"], photos, labels, "train", source.drawn, source.altered),
         SceneSet(seed, tune, sprites["tune"], photos, labels, "tune"),
         SceneSet(seed, source.test, sprites["test"], test_photos, labels, "test"),
     )
@@ -116,12 +127,13 @@ class _Placed(NamedTuple):
 
 def _compose(name: str, scenes: SceneSet, rng: np.random.Generator) -> Scene:
     side = SCENE_SIDE
-    count = 1 + int(rng.choice(len(_ITEM_COUNTS), p=_ITEM_COUNTS))
+    counts = _ITEM_COUNTS[scenes.part]
+    count = 1 + int(rng.choice(len(counts), p=counts))
     as_in_a_shop = rng.random() < 0.25
     ground = (
         light(side, rng) if as_in_a_shop else background(side, rng, list(scenes.photos), test=scenes.part == "test")
     )
-    placed = _place(scenes.sprites, count, side, rng)
+    placed = _place(scenes, count, side, rng)
     canvas = ground.convert("RGBA")
     for one in placed:
         if not as_in_a_shop and rng.random() < 0.6:
@@ -137,12 +149,12 @@ def _compose(name: str, scenes: SceneSet, rng: np.random.Generator) -> Scene:
     )
 
 
-def _place(sprites: Sequence[Sprite], count: int, side: int, rng: np.random.Generator) -> list[_Placed]:
+def _place(scenes: SceneSet, count: int, side: int, rng: np.random.Generator) -> list[_Placed]:
     """Put items where they cover each other little; one that finds no place in twelve tries stays out."""
     placed: list[_Placed] = []
     covered = np.zeros((side, side), np.bool_)
     for _ in range(count):
-        sprite = sprites[int(rng.integers(len(sprites)))]
+        sprite = _any_of(scenes, rng)
         image = _varied(sprite.image, side * _share(count, rng), rng)
         for _ in range(12):
             one = _at(sprite, image, side, rng)
@@ -152,6 +164,25 @@ def _place(sprites: Sequence[Sprite], count: int, side: int, rng: np.random.Gene
                 covered[y0:y1, x0:x1] = True
                 break
     return placed
+
+
+def _any_of(scenes: SceneSet, rng: np.random.Generator) -> Sprite:
+    if scenes.drawn and rng.random() < scenes.drawn:
+        return Sprite("drawn", None, drawn_item(rng))
+    sprite = scenes.sprites[int(rng.integers(len(scenes.sprites)))]
+    if scenes.altered and rng.random() < scenes.altered:
+        return Sprite(sprite.name, None, _altered(sprite.image, rng))
+    return sprite
+
+
+def _altered(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Return the item with its colours turned around the wheel and its sides stretched: a thing nobody has drawn."""
+    hue, saturation, value = image.convert("RGB").convert("HSV").split()
+    turn = int(rng.integers(24, 232))
+    turned = Image.merge("HSV", (hue.point(lambda shade: (shade + turn) % 256), saturation, value)).convert("RGBA")
+    turned.putalpha(image.getchannel("A"))
+    stretch = float(np.exp(rng.uniform(-0.45, 0.45)))
+    return turned.resize((max(6, round(image.width * stretch)), max(6, round(image.height / stretch))))
 
 
 def _share(count: int, rng: np.random.Generator) -> float:

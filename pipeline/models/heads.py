@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.models.boxes import Frame, best_first, has_area, suppress, whole_pixels
+from pipeline.models.boxes import Frame, best_first, has_area, suppress, whole_first, whole_pixels
 from pipeline.models.detections import Box, Detection, Found
 from pipeline.models.session import Float32
 from pipeline.models.spec import DetectorOutput
@@ -28,13 +28,14 @@ def found_in(heads: Heads, frame: Frame, output: DetectorOutput) -> Found:
 
     Candidates are all cells (and classes, where each has a heat map) that score at least `floor` and whose box, clipped
     to the picture and brought to whole pixels, holds one. The best `pre_nms` go through the suppression (class by
-    class, where each has a heat map), and what is left scores at least `score_thr`, or is rejected. Of equal scores
-    the box with the smaller x0, y0, x1, y1 is first; the network's order decides nothing but that of equal boxes.
+    class, where each has a heat map), wholes go before their parts (`whole_ratio`), and what is left scores at least
+    `score_thr`, or is rejected. Of equal scores the box with the smaller x0, y0, x1, y1 is first; the network's order
+    decides nothing but that of equal boxes.
 
     Args:
         heads: of finite numbers, scores in 0..1.
         frame: from input pixels to the picture's.
-        output: floor, pre_nms, nms_iou, score_thr, topk, temperature and classes.
+        output: floor, pre_nms, nms_iou, whole_ratio, score_thr, topk, temperature and classes.
     """
     cells, maps = np.nonzero(heads.scores >= output.floor)
     boxes = whole_pixels(frame.to_picture(heads.boxes[cells]), frame.width, frame.height)
@@ -43,12 +44,15 @@ def found_in(heads: Heads, frame: Frame, output: DetectorOutput) -> Found:
     scores = heads.scores[cells, maps]
     order = best_first(scores, boxes)[: output.pre_nms]
     order = order[suppress(boxes[order], output.nms_iou, groups=maps[order])]
-    accepted = scores[order] >= output.score_thr
+    ranked = scores[order]
+    if output.whole_ratio is not None:
+        order = order[whole_first(boxes[order], ranked, output.whole_ratio)]
+    accepted = ranked >= output.score_thr
     objects = []
-    for place in order[accepted][: output.topk]:
+    for place, score in list(zip(order[accepted], ranked[accepted], strict=True))[: output.topk]:
         label, shares = _classified(heads, int(cells[place]), int(maps[place]), output)
-        objects.append(Detection(Box(*boxes[place].tolist()), float(scores[place]), label, shares))
-    return Found(tuple(objects), float(scores[order][~accepted].max(initial=0.0)))
+        objects.append(Detection(Box(*boxes[place].tolist()), float(score), label, shares))
+    return Found(tuple(objects), float(ranked[~accepted].max(initial=0.0)))
 
 
 def _classified(heads: Heads, cell: int, heat_map: int, output: DetectorOutput) -> tuple[str, tuple[float, ...]]:

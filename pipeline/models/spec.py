@@ -89,6 +89,9 @@ class DetectorOutput(_Block):
     )
     floor: float = Field(default=0.05, ge=0, le=1, description="what scores below it is no candidate at all")
     temperature: float = Field(default=1.0, gt=0, description="class logits are divided by it before the softmax")
+    whole_ratio: float | None = Field(
+        default=None, ge=0, le=1, description="see `boxes.whole_first`; null: boxes stay in the order of their scores"
+    )
     pre_nms: int = Field(default=300, ge=1, description="most candidates that go into the suppression, best first")
 
     @model_validator(mode="after")

@@ -34,7 +34,7 @@ def written(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("  train: 96", "  trian: 96", r"tiny\.yaml:5: unknown key 'source\.trian'; did you mean train\?"),
+        ("  train: 96", "  trainn: 96", r"tiny\.yaml:5: unknown key 'source\.trainn'; did you mean train\?"),
         ("  epochs: 2", "  epoch: 2", r"tiny\.yaml:8: unknown key 'training\.epoch'; did you mean epochs\?"),
         ("version: 1", "version: 1\nwidth: 200", r"tiny\.yaml:3: width: .*multiple of 32"),
         ("version: 1", "version: 1\nheight: 100", r"tiny\.yaml:3: height: .*multiple of 32"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.models.boxes import Frame, best_first, has_area, letterbox, overlap, suppress, whole_pixels
+from pipeline.models.boxes import Frame, best_first, has_area, letterbox, overlap, suppress, whole_first, whole_pixels
 from pipeline.models.detections import Box
 from pipeline.models.preprocess import resize
 from tests.pipeline.models.blobs import detector_spec
@@ -148,3 +148,42 @@ def test_no_boxes_are_no_boxes():
     assert suppress(none, 0.5).tolist() == []
     assert best_first(np.empty(0, dtype=np.float32), none).tolist() == []
     assert whole_pixels(none.astype(float), 5, 5).shape == (0, 4)
+
+
+def textbook_whole_first(rows: list[tuple[int, ...]], scores: list[float], ratio: float) -> list[int]:
+    """Each box in turn changes places with the surest larger one around it, counted pixel by pixel; none twice."""
+    order = list(range(len(rows)))
+    moved: set[int] = set()
+    for part in range(len(rows)):
+        mine = pixels(rows[part])
+        for whole in range(part + 1, len(rows)):
+            theirs = pixels(rows[whole])
+            around = len(mine & theirs) >= 0.85 * len(mine) and len(theirs) >= 1.2 * len(mine)
+            if not {part, whole} & moved and around and scores[whole] >= ratio * scores[part]:
+                order[part], order[whole] = whole, part
+                moved |= {part, whole}
+    return order
+
+
+side = st.tuples(st.integers(0, SIDE - 1), st.integers(1, SIDE)).map(lambda at: (at[0], min(SIDE, at[0] + at[1])))
+held = st.tuples(side, side).map(lambda sides: (sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(held, st.integers(1, 9)), max_size=8),
+    st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+)
+def test_wholes_change_places_with_their_parts_as_in_the_textbook_loop(found, ratio):
+    ranked = sorted(found, key=lambda one: -one[1])
+    rows, scores = [box for box, _ in ranked], [score / 10 for _, score in ranked]
+    order = whole_first(as_boxes(rows), np.array(scores), ratio).tolist()
+    assert order == textbook_whole_first(rows, scores, ratio)
+    assert sorted(order) == list(range(len(rows)))
+
+
+def test_the_handle_and_the_head_of_a_hammer_come_after_the_hammer_but_not_a_bench_that_is_less_sure():
+    head, handle, hammer, bench = (2, 0, 8, 3), (4, 3, 6, 12), (2, 0, 8, 12), (0, 0, 12, 12)
+    boxes, scores = as_boxes([head, handle, hammer, bench]), np.array([0.80, 0.78, 0.75, 0.40])
+    assert whole_first(boxes, scores, 0.9).tolist() == [2, 1, 0, 3]
+    assert whole_first(boxes, scores, 1.0).tolist() == [0, 1, 2, 3]

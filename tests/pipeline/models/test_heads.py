@@ -144,3 +144,12 @@ def test_of_400_objects_the_best_are_answered_in_an_order_that_the_networks_has_
         for topk, pre_nms in ((50, 400), (400, 300), (50, 300)):
             found = found_in(again, AS_IT_IS, output(topk=topk, pre_nms=pre_nms)).objects
             assert found == everything[: min(topk, pre_nms)]
+
+
+def test_with_a_whole_ratio_the_larger_box_takes_the_first_place_and_its_score():
+    part, whole = (10, 10, 20, 20), (10, 10, 40, 40)
+    one = heads([part, whole], [0.8, 0.75])
+    plainly, turned = (found_in(one, AS_IT_IS, output(whole_ratio=ratio)) for ratio in (None, 0.9))
+    assert [tuple(x.box) for x in plainly.objects] == [part, whole]
+    assert [tuple(x.box) for x in turned.objects] == [whole, part]
+    assert [x.score for x in turned.objects] == [x.score for x in plainly.objects] == pytest.approx([0.8, 0.75])
