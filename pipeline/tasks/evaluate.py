@@ -22,11 +22,11 @@ class Settings(BaseModel):
     root: Path | None = None
     """Folder that the queries' paths start from, and that none may leave; None: the CSV's own."""
     route: Literal["all", "labelled"] = "all"
-    """Search every category, as `funnelgate search` does, or only the labelled one."""
+    """`all`: as a query without a category goes, its category predicted; `labelled`: told the labelled category."""
     ks: tuple[int, ...] = (1, 5, 10)
     """The k of hit@k and recall@k."""
     floors: tuple[dict[str, Any], ...] = ()
-    """What a release must reach; none: everything passes."""
+    """What a release must reach; none: nothing is judged, and the verdict is INCONCLUSIVE."""
     probes: int = Field(default=200, ge=1)
     """Pictures of the self-probe, where there is no labelled set."""
 
