@@ -151,7 +151,7 @@ def whole_first(boxes: npt.NDArray[np.number], scores: npt.NDArray[np.floating],
     areas = _areas(boxes.astype(np.float64))
     within = (shared >= _WITHIN * areas[:, None]) & (areas[None, :] >= _LARGER * areas[:, None])
     order, moved = np.arange(len(boxes)), np.zeros(len(boxes), np.bool_)
-    for part in range(len(boxes)):
+    for part in np.flatnonzero(within.any(axis=1)).tolist():
         wholes = np.flatnonzero(within[part] & ~moved & (scores >= ratio * scores[part]))
         wholes = wholes[wholes > part]
         if not moved[part] and len(wholes):

@@ -46,7 +46,9 @@ def found_in(heads: Heads, frame: Frame, output: DetectorOutput) -> Found:
     order = order[suppress(boxes[order], output.nms_iou, groups=maps[order])]
     ranked = scores[order]
     if output.whole_ratio is not None:
-        order = order[whole_first(boxes[order], ranked, output.whole_ratio)]
+        # Only with a score near the threshold's can a box change places with one above it.
+        near = int(np.count_nonzero(ranked >= output.whole_ratio * output.score_thr))
+        order[:near] = order[:near][whole_first(boxes[order[:near]], ranked[:near], output.whole_ratio)]
     accepted = ranked >= output.score_thr
     objects = []
     for place, score in list(zip(order[accepted], ranked[accepted], strict=True))[: output.topk]:
