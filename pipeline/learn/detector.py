@@ -98,14 +98,8 @@ def learn_detector(
     backbone, inputs = _backbone(config, work)
     trained, resumed = _trained(config, sets, backbone, inputs, work, workers, stages)
     candidate = work / "candidate" / config.name
-    spec, _ = write_detector(
-        candidate,
-        trained.head,
-        backbone,
-        inputs=inputs,
-        output=_output(config, sets),
-        facts=_facts(config),
-    )
+    facts, output = _facts(config), _output(config, sets)
+    spec, _ = write_detector(candidate, trained.head, backbone, inputs=inputs, output=output, facts=facts)
     spec = _with_thresholds(config, spec, candidate, sets, stages)
     result, seen = _measured(spec, candidate, sets, measure_boxes, stages)
     spec = spec.model_copy(update={"metrics": spec.metrics | _numbers(result)})
