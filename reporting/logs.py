@@ -44,7 +44,10 @@ def redact(text: str) -> str:
 
 
 class EcsFormatter(logging.Formatter):
-    """One JSON object a line: @timestamp, log.level, message, log.logger, funnelgate.<key part>, error.*."""
+    """One JSON object a line: @timestamp, log.level, message, log.logger, funnelgate.<key part>, error.*.
+
+    What a caller gives as `extra={"ecs": {...}}` stands beside them, by ECS field names.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, without a newline."""
@@ -55,6 +58,7 @@ class EcsFormatter(logging.Formatter):
             "log.logger": record.name,
             "process.pid": record.process,
         }
+        line |= getattr(record, "ecs", {})
         key = _KEY.get()
         if key is not None:
             line |= {f"funnelgate.{part}": value for part, value in zip(KEY_PARTS, key.parts(), strict=True)}

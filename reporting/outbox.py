@@ -24,6 +24,10 @@ class Topic(StrEnum):
     """`{"planid": ..., "leaves": [[task, date, category, subinstance], ...]}`: leaves added to a manifest."""
     VERDICT = "verdict"
     """A `Verdict`; `version` is its revision."""
+    EVALUATION = "evaluation"
+    """`{"run_id": ..., "result": {...}}`: what one check said in one run; written once."""
+    INCIDENT = "incident"
+    """An incident as the checks keep it; `version` is its revision."""
     DELETE = "delete"
     """`{"key": {...}}`: the record document of a key goes; its events stay."""
 

@@ -88,6 +88,7 @@ record = Table(
     Column("produced", BigInteger, nullable=False),
     Column("dropped_total", BigInteger, nullable=False),
     Column("failed_total", BigInteger, nullable=False),
+    Column("seconds", Float, nullable=False, server_default="0"),  # finished_at - started_at
     Column("content_hash", String(32), nullable=False),
     Column("reported_at", String(32), nullable=False),
     Column("body", Text, nullable=False),  # the whole record, as JSON
@@ -249,4 +250,84 @@ backfill = Table(
     Column("requested_by", String(128), nullable=False),
     Column("planids", Text, nullable=False),  # JSON list
     Column("created_at", String(32), nullable=False),
+)
+
+check_run = Table(
+    "check_run",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("date", Date, nullable=False),  # the business day that was judged
+    Column("as_of", String(32), nullable=False),
+    Column("started_at", String(32), nullable=False),
+    Column("finished_at", String(32), nullable=False),
+    Column("status", String(16), nullable=False),  # of the whole run
+    Column("config_hash", String(64), nullable=False),
+    Column("results", Integer, nullable=False),  # how many rows of `evaluation` it wrote
+    Column("body", Text, nullable=False),
+    Index(None, "date", "started_at"),
+)
+
+evaluation = Table(
+    "evaluation",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("run_id", String(64), nullable=False),
+    Column("check_id", String(128), nullable=False),
+    Column("instance", Text, nullable=False),
+    Column("date", Date, nullable=False),
+    Column("status", String(16), nullable=False),  # pass | warn | fail | not_evaluated | error: each is kept
+    Column("as_of", String(32), nullable=False),
+    Column("config_hash", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # the result, as JSON
+    Index(None, "date", "check_id"),
+    Index(None, "check_id", "date"),
+    Index(None, "run_id"),
+)
+
+incident = Table(
+    "incident",
+    metadata,
+    Column("episode", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),  # of what broke and on which day: several episodes share one
+    Column("date", Date, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("opened_at", String(32), nullable=False),
+    Column("updated_at", String(32), nullable=False),
+    Column("revision", BigInteger, nullable=False, server_default="1"),  # rises by one with each change
+    Column("body", Text, nullable=False),
+    Index(None, "state"),
+    Index(None, "fingerprint", "state"),
+    Index(None, "date"),
+)
+
+incident_action = Table(
+    "incident_action",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("episode", String(64), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),  # what was done; rows are only ever added
+    Column("who", String(128), nullable=False),
+    Column("why", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "episode"),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("notice_id", String(128), nullable=False, unique=True),  # the same notice is never queued twice
+    Column("sink", String(64), nullable=False),
+    Column("episode", String(64), nullable=False),
+    Column("event", String(16), nullable=False),  # trigger | update | acknowledge | resolve | summary
+    Column("body", Text, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("available_at", Float, nullable=False, server_default="0"),  # epoch seconds: back-off after a failure
+    Column("state", String(16), nullable=False),  # waiting | sent | dead
+    Column("sent_at", String(32)),
+    Column("error", Text),
+    Index(None, "state", "available_at"),
+    Index(None, "episode", "sink"),
 )

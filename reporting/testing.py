@@ -16,7 +16,7 @@ from reporting.errors import StoreError
 from reporting.key import ALL, RunKey
 from reporting.plans import Leaf, Plan, PlanKind, PlanState
 from reporting.record import State, TaskFailure, TaskRecord, version_of
-from reporting.stores.base import RecordQuery, RecordStore, Totals, UnitOfWork
+from reporting.stores.base import RecordQuery, RecordStore, Sums, Totals, UnitOfWork
 from reporting.verdict import Verdict
 
 DAY = Date(2026, 11, 1)
@@ -189,6 +189,10 @@ class FaultyStore:
     def totals(self, query: RecordQuery, by: Sequence[str]) -> list[Totals]:
         """See `RecordStore.totals`."""
         return self._store.totals(query, by)
+
+    def sums(self, query: RecordQuery, by: Sequence[str], measures: Sequence[str]) -> list[Sums]:
+        """See `RecordStore.sums`."""
+        return self._store.sums(query, by, measures)
 
     def history(self, key: RunKey) -> list[TaskRecord]:
         """See `RecordStore.history`."""

@@ -36,7 +36,10 @@ OnProgress = Callable[[Kind, int, int | None], None]
 CHUNK = 500
 """Documents looked up at a time: about 1 MB."""
 
-_IDENTIFYING = {*KEY_PARTS, "effective_key", "effective_date", "verdict_id", "dates"}
+_IDENTIFYING = {
+    *KEY_PARTS,
+    *("effective_key", "effective_date", "verdict_id", "dates", "run_id", "check_id", "instance", "episode"),
+}
 """Fields by which the second pass finds out what a document is about."""
 
 _DAY_FIELD = {Kind.PLANS: "dates", Kind.EFFECTIVE: "effective_date"}
@@ -47,6 +50,8 @@ _ABOUT: dict[Kind, tuple[str, ...]] = {
     Kind.PLANS: ("planid",),
     Kind.VERDICTS: ("verdict_id",),
     Kind.EFFECTIVE: ("effective_key", "effective_date"),
+    Kind.EVALUATIONS: ("run_id", "check_id", "instance", "date"),
+    Kind.INCIDENTS: ("episode", "date"),
 }
 
 

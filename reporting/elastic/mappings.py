@@ -107,7 +107,8 @@ def patterns(prefix: str) -> tuple[str, ...]:
 
 
 def _meta(metric_names: Collection[str]) -> Json:
-    return {"funnelgate_schema": SCHEMA, "metrics": sorted(set(metric_names))}
+    kinds = sorted(kind.value for kind in Kind)
+    return {"funnelgate_schema": SCHEMA, "kinds": kinds, "metrics": sorted(set(metric_names))}
 
 
 def _with_metrics(mappings: Json, metric_names: Collection[str]) -> Json:

@@ -23,9 +23,11 @@ class Kind(StrEnum):
     PLANS = "plans"
     VERDICTS = "verdicts"
     EFFECTIVE = "effective"
+    EVALUATIONS = "evaluations"
+    INCIDENTS = "incidents"
 
 
-MONTHLY = (Kind.RECORDS, Kind.EVENTS, Kind.EXPECTED)
+MONTHLY = (Kind.RECORDS, Kind.EVENTS, Kind.EXPECTED, Kind.EVALUATIONS)
 """Kinds with one index a month; the others have one index."""
 
 
@@ -73,3 +75,8 @@ def effective_key(leaf: Leaf) -> str:
 def effective_id(leaf: Leaf) -> str:
     """Return the document id of a leaf's effective plan (the key itself may be longer than an id can be)."""
     return hashlib.sha256(effective_key(leaf).encode()).hexdigest()[:32]
+
+
+def evaluation_id(run_id: str, check_id: str, instance: str) -> str:
+    """Return the id of what one check said of one of its instances in one run."""
+    return hashlib.sha256("|".join((run_id, check_id, instance)).encode()).hexdigest()[:32]

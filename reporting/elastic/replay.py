@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from reporting.stores.sql import SqlStore
 
 _log = logger("replay")
-_ORDER = (Kind.EXPECTED, Kind.EVENTS, Kind.RECORDS, Kind.VERDICTS, Kind.PLANS, Kind.EFFECTIVE)
+_ORDER = (
+    *(Kind.EXPECTED, Kind.EVENTS, Kind.RECORDS, Kind.VERDICTS, Kind.EVALUATIONS, Kind.INCIDENTS),
+    *(Kind.PLANS, Kind.EFFECTIVE),
+)
 _TRIES = 6
 """Of a chunk that is refused for now; about a minute."""
 _EXAMPLES = 10

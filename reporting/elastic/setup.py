@@ -135,6 +135,9 @@ def require_setup(client: Elasticsearch, prefix: str) -> frozenset[str]:
     if schema < SCHEMA:
         raise ConfigError(f"{where} has schema {schema}, this release needs {SCHEMA}; run `funnelgate records setup`")
     _refuse_newer(where, schema)
+    unknown = ", ".join(sorted({kind.value for kind in Kind} - set(meta.get("kinds", ()))))
+    if unknown:  # their first write would make an index without a template, whose fields are guessed
+        raise ConfigError(f"{where} was set up before there were {unknown}; run `funnelgate records setup`")
     return frozenset(meta.get("metrics", ()))
 
 

@@ -1,9 +1,9 @@
 """Delivers outbox entries to Elasticsearch: exactly once by ids and versions, whatever is repeated or reordered.
 
-Two steps a batch. First what is written once: events (and lines of manifests) by op type `create`. An event that is
-already there is compared: equal content is a repeat, other content a conflict, and then its record is not touched.
-So two writers of one version are told apart by the cluster itself, in whatever order they come. Second what may
-change: records, plans, verdicts and effective lines by `external_gte`, the greater version stays.
+Two steps a batch. First what is written once: events (lines of manifests, evaluations) by op type `create`. An event
+that is already there is compared: equal content is a repeat, other content a conflict, and then its record is not
+touched. So two writers of one version are told apart by the cluster itself, in whatever order they come. Second what
+may change: records, plans, verdicts, incidents and effective lines by `external_gte`, the greater version stays.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from reporting.elastic.bulk import CHUNK_ITEMS, CONFLICT, CUT_OFF, MISSING, Answer, Packed, pack, send
+from reporting.elastic.check_documents import evaluation_document, incident_document
 from reporting.elastic.client import cluster_errors, url_of
 from reporting.elastic.documents import (
     Document,
@@ -169,6 +170,11 @@ class ElasticSink:
         elif topic is Topic.VERDICT:
             verdict = Verdict.model_validate_json(entry.body)
             parcel.put.append(pack(verdict_document(self._prefix, verdict, entry.version)))
+        elif topic is Topic.EVALUATION:
+            body = json.loads(entry.body)
+            parcel.once = [pack(evaluation_document(self._prefix, body["run_id"], body["result"]))]
+        elif topic is Topic.INCIDENT:
+            parcel.put.append(pack(incident_document(self._prefix, json.loads(entry.body), entry.version)))
         elif topic is Topic.EXPECTED:
             body = json.loads(entry.body)
             parcel.leaves = [leaf_from(parts) for parts in body["leaves"]]

@@ -10,7 +10,9 @@ from datetime import date as Date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
+from reporting.elastic.check_documents import evaluation_document, incident_document
 from reporting.elastic.documents import (
     Document,
     event_document,
@@ -21,7 +23,7 @@ from reporting.elastic.documents import (
     verdict_document,
 )
 from reporting.elastic.effective import EffectiveKeeper
-from reporting.elastic.names import Kind, effective_id, expected_id, index_of
+from reporting.elastic.names import Kind, effective_id, evaluation_id, expected_id, index_of
 from reporting.key import KEY_PARTS, RunKey
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
@@ -97,7 +99,10 @@ class SqlTruth:
         """Yield every document of a kind and some days; those of a record's key come together."""
         if kind is Kind.EFFECTIVE:
             return self._effective(span)
-        pages = self._pages(kind, span) if kind in _ORDER else self._few(kind, span)
+        if kind is Kind.EVALUATIONS:
+            pages = self._rising(kind, span)
+        else:
+            pages = self._pages(kind, span) if kind in _ORDER else self._few(kind, span)
         return (self._line(kind, row) for page in pages for row in page)
 
     def records(self, span: Span, *, events: bool = False) -> Iterator[TaskRecord]:
@@ -108,7 +113,7 @@ class SqlTruth:
 
     def again(self, kind: Kind, lines: Sequence[Line]) -> list[Line | None]:
         """Return lines as the store has them now, None for what is no longer there; what never changes as it is."""
-        if kind in (Kind.EVENTS, Kind.EXPECTED) or not lines:
+        if kind in (Kind.EVENTS, Kind.EXPECTED, Kind.EVALUATIONS) or not lines:
             return list(lines)
         if kind is Kind.EFFECTIVE:
             keeper = EffectiveKeeper(self._store, self.prefix)
@@ -132,6 +137,8 @@ class SqlTruth:
         if kind in (Kind.RECORDS, Kind.EXPECTED):
             identify = RunKey.document_id if kind is Kind.RECORDS else _id_of_expected
             named = [_key_of(hit, identify) for hit in hits]
+        elif kind is Kind.EVALUATIONS:
+            named = [_said_of(hit) for hit in hits]
         else:
             named = [(hit.id,) for hit in hits]
         known = self._stored(kind, [key for key in named if key is not None])
@@ -171,7 +178,7 @@ class SqlTruth:
     def _columns(self, kind: Kind) -> list[Any]:
         c = _table(kind).c
         keys = [c[name] for name in _KEYS[kind]]
-        if kind in (Kind.PLANS, Kind.VERDICTS):
+        if kind in (Kind.PLANS, Kind.VERDICTS, Kind.INCIDENTS):
             return [*keys, c.revision, c.body]
         return keys if kind is Kind.EXPECTED else [*keys, c.body]
 
@@ -213,6 +220,20 @@ class SqlTruth:
             for rows in self._matching(table, names, self._columns(kind), keys[start : start + _PAGE]):
                 yield [tuple(row) for row in rows]
 
+    def _rising(self, kind: Kind, span: Span) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a table that only grows, in the order in which they were written."""
+        from sqlalchemy import select
+
+        table, after = _table(kind), 0
+        while True:
+            statement = select(*self._columns(kind), table.c.seq).where(*self._where(kind, span), table.c.seq > after)
+            with self._store.read() as connection:
+                rows = connection.execute(statement.order_by(table.c.seq).limit(_PAGE)).all()
+            yield [tuple(row[:-1]) for row in rows]
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][-1]
+
     def _effective(self, span: Span) -> Iterator[Line]:
         for day in self._days(span):
             # A keeper remembers what it wrote, for the shipper: one a day keeps that short.
@@ -246,10 +267,20 @@ class SqlTruth:
             leaf = Leaf(task, day, category, subinstance)
             document = expected_document(self.prefix, planid, leaf)
             return Line(kind, "/".join((task, day.isoformat(), category, subinstance, planid)), document, row)
+        if kind is Kind.EVALUATIONS:
+            run_id, check_id, instance, body = row
+            document = evaluation_document(self.prefix, run_id, from_json(body))
+            return Line(kind, f"{check_id} {instance} run {run_id}", document, row)
         name, revision, body = row
+        return Line(kind, name, self._revised(kind, revision, body), row)
+
+    def _revised(self, kind: Kind, revision: int, body: str) -> Document:
+        """Return the document of what counts its changes."""
         if kind is Kind.PLANS:
-            return Line(kind, name, plan_document(self.prefix, Plan.model_validate_json(body), revision), row)
-        return Line(kind, name, verdict_document(self.prefix, Verdict.model_validate_json(body), revision), row)
+            return plan_document(self.prefix, Plan.model_validate_json(body), revision)
+        if kind is Kind.INCIDENTS:
+            return incident_document(self.prefix, from_json(body), revision)
+        return verdict_document(self.prefix, Verdict.model_validate_json(body), revision)
 
     def _knows_leaves(self, hits: Sequence[Hit]) -> list[bool]:
         """Tell which leaves a manifest, a record or (where records were deleted) an event names."""
@@ -286,6 +317,8 @@ _KEYS: dict[Kind, tuple[str, ...]] = {
     Kind.EXPECTED: _KEY_COLUMNS,
     Kind.PLANS: ("planid",),
     Kind.VERDICTS: ("verdict_id",),
+    Kind.EVALUATIONS: ("run_id", "check_id", "instance"),
+    Kind.INCIDENTS: ("episode",),
 }
 _ORDER: dict[Kind, tuple[str, ...]] = {
     Kind.RECORDS: ("category", "subinstance"),
@@ -312,6 +345,8 @@ def _table(kind: Kind) -> Table:
         Kind.EXPECTED: t.expected_leaf,
         Kind.PLANS: t.plan,
         Kind.VERDICTS: t.verdict,
+        Kind.EVALUATIONS: t.evaluation,
+        Kind.INCIDENTS: t.incident,
     }
     return tables[kind]
 
@@ -328,6 +363,12 @@ def _key_of(hit: Hit, identify: Callable[[RunKey], str]) -> tuple[Any, ...] | No
     except ValidationError:  # made by hand: it is nobody's
         return None
     return (key.planid, key.task, key.date, key.category, key.subinstance) if identify(key) == hit.id else None
+
+
+def _said_of(hit: Hit) -> tuple[Any, ...] | None:
+    """Return the run, check and instance that a document says it is about; None if its id says another."""
+    said = tuple(str(hit.source.get(name)) for name in _KEYS[Kind.EVALUATIONS])
+    return said if evaluation_id(*said) == hit.id else None
 
 
 def _id_of_expected(key: RunKey) -> str:

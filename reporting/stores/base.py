@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from datetime import date as Date
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from reporting.errors import VersionConflict
-from reporting.key import RunKey
+from reporting.key import KEY_PARTS, RunKey
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
 from reporting.verdict import Verdict
@@ -67,6 +67,20 @@ class Totals(BaseModel):
     failed: int
 
 
+class Sums(NamedTuple):
+    """Measures added up over a group of records."""
+
+    group: tuple[str, ...]
+    """Values of the key parts asked for, as text."""
+    records: int
+    """How many there are, > 0."""
+    values: tuple[float, ...]
+    """A sum for each measure: the float nearest to the exact sum (of seconds, to the exact microseconds); 0 where no
+    record holds the measure."""
+    counted: tuple[int, ...]
+    """For each measure, how many of the records hold it: all of them, but for metrics."""
+
+
 class UnitOfWork(Protocol):
     """One transaction: all of it becomes visible, or nothing."""
 
@@ -102,6 +116,16 @@ class RecordStore(Protocol):
     def totals(self, query: RecordQuery, by: Sequence[str]) -> list[Totals]:
         """Return sums grouped by any key parts, sorted by group."""
 
+    def sums(self, query: RecordQuery, by: Sequence[str], measures: Sequence[str]) -> list[Sums]:
+        """Return sums of any measures (`reporting.measures`) grouped by any key parts, sorted by group.
+
+        Groups without a record are not there; `by` may be empty. All of it is of one moment.
+
+        Raises:
+            ConfigError: one of the measures is none.
+            ValueError: `by` names what is no part of the key.
+        """
+
     def history(self, key: RunKey) -> list[TaskRecord]:
         """Return every record ever put under a key, in order of arrival."""
 
@@ -119,6 +143,17 @@ class RecordStore(Protocol):
 
     def verdicts(self, planid: str) -> list[Verdict]:
         """Return a plan's verdicts, the latest last."""
+
+
+def check_parts(by: Sequence[str]) -> None:
+    """Refuse to group by what is no part of the key.
+
+    Raises:
+        ValueError: it names what was found and what there is.
+    """
+    unknown = sorted(set(by) - set(KEY_PARTS))
+    if unknown:
+        raise ValueError(f"grouped by {', '.join(unknown)}: expected parts of the key, {', '.join(KEY_PARTS)}")
 
 
 def decide_put(stored: tuple[int, str] | None, record: TaskRecord) -> PutOutcome:

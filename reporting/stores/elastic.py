@@ -19,9 +19,8 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from datetime import date as Date
-from functools import cache
 from typing import Any, TypeVar
 
 from elasticsearch import Elasticsearch
@@ -29,7 +28,7 @@ from elasticsearch import Elasticsearch
 from reporting.elastic.client import check, cluster_errors, connect, url_of
 from reporting.elastic.documents import plan_of, record_of, verdict_of
 from reporting.elastic.names import Kind, index_of
-from reporting.elastic.search import Bucket, Point, Query, all_of, any_of, fetch, indices_between, pages, point_in_time
+from reporting.elastic.search import Point, Query, all_of, any_of, fetch, indices_between, pages, point_in_time
 from reporting.elastic.setup import require_setup
 from reporting.elastic.sink import ElasticSink
 from reporting.errors import StoreError
@@ -38,20 +37,16 @@ from reporting.outbox import Fate
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
 from reporting.settings import ElasticSettings
-from reporting.stores.base import RecordQuery, Totals
+from reporting.stores.base import RecordQuery, Sums, Totals, check_parts
+from reporting.stores.elastic_sums import INEXACT, add_sources, add_sums, group_of, ordered, source_fields, within
 from reporting.stores.elastic_work import ElasticUnitOfWork
 from reporting.stores.memory import sum_by
+from reporting.stores.summing import Summing
 from reporting.verdict import Verdict
 
 Read = TypeVar("Read")
 
 _COUNTS = ("input", "output", "produced", "dropped_total", "failed_total")
-_INEXACT = 2**53
-"""Elasticsearch sums in doubles: counts are never negative, so a sum below this had no rounding on its way."""
-
-_SORTED_BY = ("date", "task", "category", "subinstance", "planid")
-"""How the indices of records are sorted: groups asked for in this order are found without looking at every document."""
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_NANOSECOND = datetime(2262, 4, 11, tzinfo=UTC)
 """A `date_nanos` ends in this night; no record was reported outside of 1970 to here."""
@@ -137,38 +132,57 @@ class ElasticStore:
         return sorted(found, key=lambda record: record.key.parts())
 
     def _records_as_of(self, query: RecordQuery, filters: list[Query], as_of: datetime) -> list[TaskRecord]:
+        return [record_of(source) for source in self._sources_as_of(query, filters, as_of)]
+
+    def _sources_as_of(
+        self, query: RecordQuery, filters: list[Query], as_of: datetime, fields: Sequence[str] | None = None
+    ) -> Collection[dict[str, Any]]:
+        """Return the greatest version of each key among the events up to a moment, or some fields of it."""
         if as_of < _EPOCH:
             return []
         # Written out to the microsecond: of a whole second the server would make the last nanosecond within it.
         moment = min(as_of, _LAST_NANOSECOND).astimezone(UTC).isoformat(timespec="microseconds")
-        reported = {"range": {"reported_at": {"lte": moment}}}
-        latest: dict[tuple[str, ...], TaskRecord] = {}
-        versions: dict[tuple[str, ...], int] = {}
-        for source in self._sources(Kind.EVENTS, all_of([*filters, reported]), query.date_from, query.date_to):
-            key, version = tuple(source[part] for part in KEY_PARTS), int(source["version"])
-            if version > versions.get(key, -1):  # others are not worth reading
-                versions[key], latest[key] = version, record_of(source)
-        return list(latest.values())
+        wanted = all_of([*filters, {"range": {"reported_at": {"lte": moment}}}])
+        latest: dict[tuple[str, ...], dict[str, Any]] = {}
+        for source in self._sources(Kind.EVENTS, wanted, query.date_from, query.date_to, fields=fields):
+            key = tuple(source[part] for part in KEY_PARTS)
+            if key not in latest or int(source["version"]) > int(latest[key]["version"]):
+                latest[key] = source
+        return latest.values()
 
     def totals(self, query: RecordQuery, by: Sequence[str]) -> list[Totals]:
         """See `RecordStore.totals`."""
-        unknown = set(by) - set(KEY_PARTS)
-        if unknown:
-            raise ValueError(f"totals by {sorted(unknown)}: expected parts of the key, {', '.join(KEY_PARTS)}")
+        check_parts(by)
         if query.as_of is not None:
             return sum_by(self.records(query), by)
         filters = _filters(query)
         if filters is None:
             return []
-        order = [part for part in _SORTED_BY if part in by]
+        order = ordered(by)
         indices = indices_between(self.prefix, Kind.RECORDS, query.date_from, query.date_to)
         with point_in_time(self.client, indices) as point:
-            found = {_group(bucket, order, by): bucket for bucket in point.buckets(all_of(filters), order, _COUNTS)}
-            large = [group for group, bucket in found.items() if max(bucket.sums) >= _INEXACT]
+            found = {group_of(bucket, order, by): bucket for bucket in point.buckets(all_of(filters), order, _COUNTS)}
+            large = [group for group, bucket in found.items() if max(bucket.sums) >= INEXACT]
             exact = _exact_sums(point, filters, by, large) if large else {}
         return [
             _totals(group, found[group].documents, exact.get(group) or found[group].sums) for group in sorted(found)
         ]
+
+    def sums(self, query: RecordQuery, by: Sequence[str], measures: Sequence[str]) -> list[Sums]:
+        """See `RecordStore.sums`."""
+        summing = Summing(by, measures)
+        filters = _filters(query)
+        if filters is None:
+            return []
+        if query.as_of is not None:
+            fields = [*source_fields(summing), "version"]
+            add_sources(summing, self._sources_as_of(query, filters, query.as_of, fields))
+            return summing.results()
+        with point_in_time(
+            self.client, indices_between(self.prefix, Kind.RECORDS, query.date_from, query.date_to)
+        ) as point:
+            add_sums(point, summing, filters)
+        return summing.results()
 
     def history(self, key: RunKey) -> list[TaskRecord]:
         """See `RecordStore.history`.
@@ -239,10 +253,16 @@ class ElasticStore:
         return map(read, self._sources(kind, query, date_from, date_to, sort))
 
     def _sources(
-        self, kind: Kind, query: Query, date_from: Date | None, date_to: Date | None, sort: str | None = None
+        self,
+        kind: Kind,
+        query: Query,
+        date_from: Date | None,
+        date_to: Date | None,
+        sort: str | None = None,
+        fields: Sequence[str] | None = None,
     ) -> Iterator[dict[str, Any]]:
         indices = indices_between(self.prefix, kind, date_from, date_to)
-        for page in pages(self.client, indices, query, sort=sort):
+        for page in pages(self.client, indices, query, fields=fields, sort=sort):
             for hit in page:
                 yield hit["_source"]
 
@@ -272,19 +292,6 @@ def _leaf_of(source: dict[str, Any]) -> Leaf:
     return Leaf(source["task"], Date.fromisoformat(source["date"]), source["category"], source["subinstance"])
 
 
-def _group(bucket: Bucket, order: Sequence[str], by: Sequence[str]) -> tuple[str, ...]:
-    """Return the key of a bucket as text, in the order asked for."""
-    values = dict(zip(order, bucket.key, strict=True))
-    if "date" in values:
-        values["date"] = _day_of(values["date"])
-    return tuple([values[part] for part in by])
-
-
-@cache
-def _day_of(milliseconds: int) -> str:
-    return (_EPOCH + timedelta(milliseconds=milliseconds)).date().isoformat()
-
-
 def _totals(group: tuple[str, ...], documents: int, sums: Sequence[float]) -> Totals:
     taken, output, produced, dropped, failed = map(int, sums)
     return Totals(
@@ -303,9 +310,8 @@ def _exact_sums(
 ) -> dict[tuple[str, ...], list[int]]:
     """Sum groups in whole numbers, from the documents of the same state of the indices."""
     wanted = set(groups)
-    within = [any_of(part, sorted({group[place] for group in groups})) for place, part in enumerate(by)]
     sums: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * len(_COUNTS))
-    for page in point.pages(all_of([*filters, *within]), fields=(*by, *_COUNTS)):
+    for page in point.pages(all_of([*filters, *within(by, groups)]), fields=(*by, *_COUNTS)):
         for hit in page:
             source = hit["_source"]
             group = tuple(source[part] for part in by)

@@ -10,7 +10,8 @@ from datetime import date as Date
 from reporting.key import RunKey
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
-from reporting.stores.base import PutOutcome, RecordQuery, Totals, decide_put
+from reporting.stores.base import PutOutcome, RecordQuery, Sums, Totals, decide_put
+from reporting.stores.summing import sum_records
 from reporting.verdict import Verdict
 
 
@@ -81,6 +82,10 @@ class MemoryStore:
     def totals(self, query: RecordQuery, by: Sequence[str]) -> list[Totals]:
         """See `RecordStore.totals`."""
         return sum_by(self.records(query), by)
+
+    def sums(self, query: RecordQuery, by: Sequence[str], measures: Sequence[str]) -> list[Sums]:
+        """See `RecordStore.sums`."""
+        return sum_records(self.records(query), by, measures)
 
     def history(self, key: RunKey) -> list[TaskRecord]:
         """See `RecordStore.history`."""

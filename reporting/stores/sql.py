@@ -15,10 +15,12 @@ from reporting import tables as t
 from reporting.key import KEY_PARTS, RunKey
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
-from reporting.stores.base import RecordQuery, Totals
+from reporting.stores.base import RecordQuery, Sums, Totals
 from reporting.stores.memory import latest, sum_by
 from reporting.stores.sql_engine import make_engine, reader, store_errors, upgrade
+from reporting.stores.sql_sums import add_sums
 from reporting.stores.sql_work import SqlUnitOfWork, Statements, iso
+from reporting.stores.summing import Summing
 from reporting.verdict import Verdict
 
 
@@ -92,6 +94,21 @@ class SqlStore:
         with store_errors("store"), self._reader.connect() as connection:
             yield connection
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection for reading whose statements all see one state; writers are not held up."""
+        if self.dialect == "sqlite":
+            with self.read() as connection:
+                connection.exec_driver_sql("BEGIN")
+                try:
+                    yield connection
+                finally:
+                    connection.exec_driver_sql("ROLLBACK")
+            return
+        frozen = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        with store_errors("store"), frozen.connect() as connection:
+            yield connection
+
     def get_record(self, key: RunKey) -> TaskRecord | None:
         """See `RecordStore.get_record`."""
         where = [getattr(t.record.c, part) == getattr(key, part) for part in KEY_PARTS]
@@ -132,6 +149,13 @@ class SqlStore:
             if row[len(groups)]
         ]
         return sorted(found, key=lambda total: total.group)
+
+    def sums(self, query: RecordQuery, by: Sequence[str], measures: Sequence[str]) -> list[Sums]:
+        """See `RecordStore.sums`."""
+        summing = Summing(by, measures)
+        with self.snapshot() as connection:
+            add_sums(connection, summing, query, lambda table: _where(table, query))
+        return summing.results()
 
     def history(self, key: RunKey) -> list[TaskRecord]:
         """See `RecordStore.history`."""

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from reporting import tables as t
+from reporting.elastic.names import evaluation_id
 from reporting.key import KEY_PARTS, RunKey
 from reporting.outbox import Topic
 from reporting.plans import Leaf, Plan
@@ -143,6 +144,30 @@ class SqlUnitOfWork:
             {"topic": topic.value, "document_id": document_id, "version": version, "body": body, "created_at": at},
         )
 
+    def ship_evaluation(self, run_id: str, check_id: str, instance: str, result: str, at: str) -> None:
+        """Queue what a check said of one instance; its row in `evaluation` is the caller's.
+
+        Args:
+            run_id: of the run.
+            check_id: of the check.
+            instance: within the check.
+            result: as JSON.
+            at: when, from `iso`.
+        """
+        body = f'{{"run_id": {json.dumps(run_id)}, "result": {result}}}'
+        self.ship(Topic.EVALUATION, evaluation_id(run_id, check_id, instance), 0, body, at)
+
+    def ship_incident(self, episode: str, revision: int, incident: str, at: str) -> None:
+        """Queue an incident as it is now; its row in `incident` is the caller's.
+
+        Args:
+            episode: its key.
+            revision: one more with each change.
+            incident: as JSON.
+            at: when, from `iso`.
+        """
+        self.ship(Topic.INCIDENT, episode, revision, incident, at)
+
     def put_plan(self, plan: Plan) -> None:
         """See `UnitOfWork.put_plan`."""
         body = plan.model_dump_json()
@@ -233,6 +258,7 @@ def _row(record: TaskRecord, at: str, body: str) -> dict[str, Any]:
         "produced": record.produced,
         "dropped_total": record.dropped_total,
         "failed_total": record.failed_total,
+        "seconds": record.seconds,
         "content_hash": record.content_hash(),
         "reported_at": at,
         "body": body,

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from alembic import command
@@ -16,11 +17,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select, text
 
 from reporting.errors import StoreError
+from reporting.key import KEY_PARTS
 from reporting.stores import open_store
 from reporting.stores.base import RecordQuery
 from reporting.stores.sql_engine import SCHEMA_HEAD, make_engine
 from reporting.tables import item_id, metadata
-from reporting.testing import make_record
+from reporting.testing import MOMENT, make_record
 from tests.contracts.conftest import SQL_STORES
 
 OPEN = "import sys; from reporting.stores import open_store; open_store(sys.argv[1]).close()"
@@ -72,6 +74,33 @@ def test_ids_given_before_objects_had_boxes_stay_when_the_schema_grows(name, new
         **{"picture": "p", "detector": "whole-1", "ordinal": 0, "id": 7},
         **dict.fromkeys(("x0", "y0", "x1", "y1", "score", "label", "class_scores")),
     }
+
+
+@pytest.mark.parametrize("name", SQL_STORES)
+def test_records_booked_before_seconds_had_a_column_get_theirs_to_the_microsecond(name, new_url, repository):
+    """Written by hand, as the release before wrote them: a body, and columns without `seconds`."""
+    engine = make_engine(new_url(name))
+    config = Config()
+    config.set_main_option("script_location", str(repository / "reporting" / "migrations"))
+    took = [timedelta(0), timedelta(microseconds=1), timedelta(hours=30, microseconds=999_999), timedelta(seconds=2)]
+    made = [make_record(category=f"c{n}", started_at=MOMENT - one) for n, one in enumerate(took)]
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        for made_one in made:
+            row = {**dict(zip(KEY_PARTS, made_one.key.parts(), strict=True)), "body": made_one.model_dump_json()}
+            connection.execute(
+                text(
+                    "INSERT INTO record VALUES (:task, :date, :category, :subinstance, :planid, 'succeeded', 1, 1,"
+                    " 10, 10, 10, 0, 0, '', '', :body)"
+                ),
+                row,
+            )
+    engine.dispose()
+    with open_store(engine.url.render_as_string(hide_password=False)) as store:
+        found = store.sums(RecordQuery(), ["category"], ["seconds"])
+        assert [one.values[0] for one in found] == [one.total_seconds() for one in took]
+        assert [one.seconds for one in store.records(RecordQuery())] == [one.values[0] for one in found]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import reporting.digest
 import reporting.errors
 import reporting.key
 import reporting.logs
+import reporting.measures
 import reporting.record
 import reporting.recorder
 import reporting.testing
@@ -27,6 +28,7 @@ MODULES = (
     reporting.errors,
     reporting.key,
     reporting.logs,
+    reporting.measures,
     reporting.record,
     reporting.recorder,
     reporting.testing,
@@ -87,6 +89,7 @@ def test_without_probability_nothing_fails_and_reads_pass_through():
     assert store.get_record(key) == inner.get_record(key) is not None
     assert store.records(RecordQuery()) == inner.records(RecordQuery())
     assert store.totals(RecordQuery(), ["task"]) == inner.totals(RecordQuery(), ["task"])
+    assert store.sums(RecordQuery(), ["task"], ["input"]) == inner.sums(RecordQuery(), ["task"], ["input"]) != []
     assert store.history(key) == inner.history(key)
     assert store.delete_plan_records("daily") == 3
 

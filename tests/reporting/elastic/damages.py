@@ -6,13 +6,15 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, NamedTuple
 
-from reporting.elastic.names import Kind, effective_id, event_id, expected_id
+from reporting.elastic.names import Kind, effective_id, evaluation_id, event_id, expected_id
 from reporting.plans import Leaf
 from reporting.record import TaskRecord
 from reporting.testing import DAY, make_record
+from tests.reporting.elastic.said import full_incident, full_result
 from tests.reporting.elastic.shipped import DAYS, Shipped
 
 RECORDS, EVENTS, EXPECTED = "records-2026.11", "events-2026.11", "expected-2026.11"
+EVALUATIONS = "evaluations-2026.11"
 _versions = count(1 << 50, 1000)
 
 
@@ -32,6 +34,10 @@ def event_of(number: int) -> str:
 
 def leaf_of(number: int) -> Leaf:
     return Leaf("embed", DAY, "all", f"{number:04}")
+
+
+def said_of(run_id: str, instance: str) -> str:
+    return evaluation_id(run_id, full_result().id, instance)
 
 
 def source_of(shipped: Shipped, number: int) -> dict[str, Any]:
@@ -125,6 +131,28 @@ DAMAGES = (
     Damage(Kind.VERDICTS, "missing", delete("verdicts", lambda _: "v0")),
     Damage(Kind.VERDICTS, "different", update("verdicts", lambda _: "v1", planid="other"), ("planid",)),
     Damage(Kind.VERDICTS, "extra", copy("verdicts", Kind.VERDICTS, "verdicts", "v9")),
+    Damage(Kind.EVALUATIONS, "missing", delete(EVALUATIONS, lambda _: said_of(f"{DAYS[0]}-0", "i0"))),
+    Damage(
+        Kind.EVALUATIONS,
+        "different",
+        update(EVALUATIONS, lambda _: said_of(f"{DAYS[0]}-0", "i1"), status="pass"),
+        ("status",),
+    ),
+    Damage(
+        Kind.EVALUATIONS,
+        "different",
+        update(EVALUATIONS, lambda _: said_of(f"{DAYS[0]}-1", "i1"), instance="other"),
+        ("instance",),
+    ),
+    Damage(Kind.EVALUATIONS, "extra", copy(EVALUATIONS, Kind.EVALUATIONS, EVALUATIONS, "by-hand")),
+    Damage(Kind.INCIDENTS, "missing", delete("incidents", lambda _: full_incident(DAYS[0]).episode)),
+    Damage(
+        Kind.INCIDENTS,
+        "different",
+        update("incidents", lambda _: full_incident(DAYS[1]).episode, state="firing"),
+        ("state",),
+    ),
+    Damage(Kind.INCIDENTS, "extra", copy("incidents", Kind.INCIDENTS, "incidents", "by-hand")),
     Damage(Kind.EFFECTIVE, "missing", delete("effective", line_of)),
     Damage(
         Kind.EFFECTIVE, "different", update("effective", line_of, effective_planid="shadow-0"), ("effective_planid",)

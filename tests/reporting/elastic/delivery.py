@@ -12,8 +12,10 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from checks.incidents import Incident
+from checks.result import Result
 from reporting.effective import leaf_of
-from reporting.elastic.names import Kind, effective_id, event_id, index_of
+from reporting.elastic.names import Kind, effective_id, evaluation_id, event_id, index_of
 from reporting.elastic.sink import ElasticSink
 from reporting.key import RunKey
 from reporting.outbox import Entry, Fate, Outcome, Topic
@@ -98,6 +100,15 @@ def plan_entry(plan: Plan, revision: int = 1) -> Entry:
 
 def verdict_entry(verdict: Verdict, revision: int = 1) -> Entry:
     return _entry(Topic.VERDICT, verdict.verdict_id, revision, verdict.model_dump_json())
+
+
+def evaluation_entry(run_id: str, result: Result) -> Entry:
+    body = json.dumps({"run_id": run_id, "result": result.model_dump(mode="json", exclude_defaults=True)})
+    return _entry(Topic.EVALUATION, evaluation_id(run_id, result.id, result.instance), 0, body)
+
+
+def incident_entry(one: Incident) -> Entry:
+    return _entry(Topic.INCIDENT, one.episode, one.revision, one.model_dump_json())
 
 
 def expected_entry(planid: str, leaves: Iterable[Leaf]) -> Entry:

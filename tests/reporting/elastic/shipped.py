@@ -12,6 +12,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch
 
+from checks.result import Result
 from reporting.elastic.compare import Comparison, compare
 from reporting.elastic.names import Kind, pattern_of
 from reporting.elastic.replay import ReplayReport, replay
@@ -25,8 +26,10 @@ from reporting.shipper import Did, Shipper, ShipReport
 from reporting.stores import open_store
 from reporting.stores.base import UnitOfWork
 from reporting.stores.sql import SqlStore
+from reporting.stores.sql_work import SqlUnitOfWork
 from reporting.testing import DAY, MOMENT, make_plan, make_record
 from reporting.verdict import Outcome, Verdict
+from tests.reporting.elastic.said import full_incident, full_result, keep, say
 from tests.servers.rest import call
 
 METRICS = frozenset({"seconds_per_item", "version"})
@@ -101,7 +104,7 @@ def wrong(found: Comparison | ReplayReport) -> tuple[int, int, int]:
 def fill(store: SqlStore, seed: int, records: int = 60) -> None:
     """Put a random ledger: more than one plan a day, repeats, late older attempts, failures, changes of plans."""
     chance = random.Random(seed)
-    steps: list[Callable[[UnitOfWork], object]] = []
+    steps: list[Callable[[SqlUnitOfWork], object]] = []
     for number, day in enumerate(DAYS):
         for plan in plans_of(chance, number, day):
             steps.append(_putting(plan))
@@ -119,6 +122,8 @@ def fill(store: SqlStore, seed: int, records: int = 60) -> None:
             decided_at=MOMENT,
         )
         steps += [_judging(verdict), _judging(verdict.model_copy(update={"outcome": Outcome.FAIL}))]
+        steps += [_saying(f"{day}-{run}", full_result(day, f"i{place}")) for run in range(2) for place in range(3)]
+        steps.append(_keeping(day))
     chance.shuffle(steps)
     for step in steps:
         with store.begin() as work:
@@ -139,6 +144,20 @@ def _booking(record: TaskRecord) -> Callable[[UnitOfWork], object]:
 
 def _judging(verdict: Verdict) -> Callable[[UnitOfWork], object]:
     return lambda work: work.put_verdict(verdict)
+
+
+def _saying(run_id: str, result: Result) -> Callable[[SqlUnitOfWork], object]:
+    return lambda work: say(work, run_id, result)
+
+
+def _keeping(day: Date) -> Callable[[SqlUnitOfWork], object]:
+    """Return a step that opens an incident and changes it twice."""
+
+    def keep_all(work: SqlUnitOfWork) -> None:
+        for revision in (1, 2, 3):
+            keep(work, full_incident(day, revision))
+
+    return keep_all
 
 
 def plans_of(chance: random.Random, number: int, day: Date) -> Iterator[Plan]:

@@ -209,7 +209,9 @@ def test_what_waits_is_shipped_and_then_nothing_waits(store, cluster, run):
     assert after["cluster"]["reachable"]
     assert fits("verify", run("records", "verify", "--json"))["missing"] == 0
     documents = fits("status", run("records", "status", "--json"))["cluster"]["documents"]
-    assert documents == dict.fromkeys((*Kind,), 1) | {"expected": 0, "verdicts": 0}
+    assert documents == dict.fromkeys((*Kind,), 1) | dict.fromkeys(
+        ("expected", "verdicts", "evaluations", "incidents"), 0
+    )
     assert "0 waiting (0 bytes); 2 shipped" in run("records", "status").out
 
 

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 
+from checks.result import Result
 from reporting.digest import Digest
 from reporting.elastic import documents
+from reporting.elastic.check_documents import evaluation_document, incident_document
 from reporting.elastic.client import connect
 from reporting.elastic.documents import Document
 from reporting.elastic.mappings import component_templates, flat_settings, index_mapping, index_templates, live_settings
@@ -25,6 +27,7 @@ from reporting.settings import ElasticSettings
 from reporting.testing import DAY, MOMENT
 from reporting.topology import Topology
 from reporting.verdict import Outcome, Verdict
+from tests.reporting.elastic.said import full_incident, full_result
 from tests.servers.rest import call, remove_everything
 
 PREFIX = "px"
@@ -102,6 +105,8 @@ WRITTEN: dict[Kind, Document] = {
     Kind.PLANS: documents.plan_document(PREFIX, full_plan(), 4),
     Kind.VERDICTS: documents.verdict_document(PREFIX, full_verdict(), 1),
     Kind.EFFECTIVE: documents.effective_document(PREFIX, LEAF, "p-1", True, 2),
+    Kind.EVALUATIONS: evaluation_document(PREFIX, "run-1", full_result().model_dump(mode="json")),
+    Kind.INCIDENTS: incident_document(PREFIX, full_incident().model_dump(mode="json"), 3),
 }
 OPAQUE = {"exact", "versions"}
 
@@ -170,6 +175,20 @@ def test_the_full_plan_and_verdict_have_every_field_set(model: Plan | Verdict):
     assert [name for name in type(model).model_fields if not getattr(model, name)] == []
 
 
+@pytest.mark.parametrize("kind", [Kind.EVALUATIONS, Kind.INCIDENTS])
+def test_the_full_result_and_incident_have_every_field_of_their_documents_set(kind: Kind):
+    assert [name for name, value in WRITTEN[kind].source.items() if value in (None, "", [])] == []
+
+
+def test_what_the_json_of_a_result_leaves_out_has_its_default_in_the_document():
+    result = full_result().model_copy(update={"counts": True, "sentence": "", "history": None, "expected": None})
+    short, long = (result.model_dump(mode="json", exclude_defaults=how) for how in (True, False))
+    assert len(short) < len(long)
+    found = [evaluation_document(PREFIX, "run-1", one).source | {"exact": None} for one in (short, long)]
+    assert found[0] == found[1]
+    assert Result.model_validate(evaluation_document(PREFIX, "run-1", short).source["exact"]) == result
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_every_field_of_a_document_is_mapped_and_every_mapped_field_is_used(kind: Kind):
     assert set(paths_of(WRITTEN[kind].source)) == set(mapped_paths(index_mapping(kind, METRICS)))
@@ -205,7 +224,9 @@ def test_the_metrics_are_doubles_under_their_declared_names():
 
 def test_every_mapping_says_its_schema_and_metrics():
     for kind in Kind:
-        assert index_mapping(kind, ["b", "a"])["_meta"] == {"funnelgate_schema": 1, "metrics": ["a", "b"]}
+        kinds = sorted(kind.value for kind in Kind)
+        said = index_mapping(kind, ["b", "a"])["_meta"]
+        assert said == {"funnelgate_schema": 1, "kinds": kinds, "metrics": ["a", "b"]}
 
 
 def test_the_templates_are_named_by_prefix_and_match_their_indices_only():

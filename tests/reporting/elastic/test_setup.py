@@ -22,7 +22,7 @@ from tests.servers.rest import call, remove_everything
 
 pytestmark = pytest.mark.elasticsearch
 
-PARTS = 7 + 6
+PARTS = 9 + 8
 """Component and index templates: settings and one for each kind, one for each kind."""
 
 
@@ -86,7 +86,7 @@ def test_what_was_made_is_what_the_templates_say(elastic_url: str, ready: str):
     for kind in Kind:
         index = indices[index_of(ready, kind, DAY)]
         assert set(index["mappings"]["properties"]) == set(index_mapping(kind, ["live"])["properties"])
-        assert index["mappings"]["_meta"] == {"funnelgate_schema": 1, "metrics": ["live"]}
+        assert index["mappings"]["_meta"] == index_mapping(kind, ["live"])["_meta"]
         settings = index["settings"]["index"]
         assert (settings["number_of_shards"], settings["auto_expand_replicas"]) == ("1", "0-1")
         assert settings["refresh_interval"] == "10s"
@@ -301,7 +301,11 @@ def test_require_setup_says_what_to_run_where_nothing_is_there(client: Elasticse
 
 @pytest.mark.parametrize(
     ("meta", "message"),
-    [(None, "was made without the templates"), ({"funnelgate_schema": 0}, "has schema 0, this release needs 1")],
+    [
+        (None, "was made without the templates"),
+        ({"funnelgate_schema": 0}, "has schema 0, this release needs 1"),
+        ({"funnelgate_schema": 1, "kinds": ["events", "records"]}, "was set up before there were effective, .*run"),
+    ],
 )
 def test_require_setup_refuses_what_this_release_did_not_make(
     client: Elasticsearch, elastic_url: str, elastic_prefix: str, meta: Any, message: str
