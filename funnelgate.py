@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field
 
+import checks.cli
 import pipeline.cli
 import reporting.cli
+from checks.settings import CheckSettings
 from pipeline.settings import LakeSettings, RunSettings
 from reporting.errors import EXIT_INFRASTRUCTURE, ConfigError, FunnelgateError
 from reporting.settings import (
@@ -34,6 +36,10 @@ from reporting.yaml_source import load_yaml
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from checks.demo import StoryChecks
+    from checks.sinks.base import Sink
+    from checks.sinks.settings import SinkSettings
+    from checks.spec import LoadedChecks
     from evaluation.searcher import Hit
     from pipeline.place import Place
     from pipeline.serve.generation import Generation
@@ -51,6 +57,7 @@ class Settings(BaseModel):
     lake: LakeSettings = Field(default_factory=LakeSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     run: RunSettings = Field(default_factory=RunSettings)
+    checks: CheckSettings = Field(default_factory=CheckSettings)
     pipeline: Path | None = None
     """The topology file, relative to the settings file; null: the one that comes with funnelgate."""
 
@@ -128,6 +135,40 @@ class Context:
         from reporting.elastic.opening import shipping
 
         return shipping(self.store, self.elastic, lambda text: typer.secho(text, fg=typer.colors.YELLOW, err=True))
+
+    def checks(self, rules: Path | None = None) -> LoadedChecks:
+        """Return the checks of a file; None: those of the settings, else those that come with funnelgate."""
+        from checks.spec import load_checks
+
+        named = self.loaded.values.checks.rules
+        if rules is not None or named is not None:
+            return load_checks(rules or self.loaded.folder / (named or ""), self.topology)
+        path = Path(checks.cli.__file__).parent / "rules" / "default.yaml"
+        try:
+            return load_checks(path, self.topology)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error}\nthese are the checks of the task graph that comes with funnelgate; for a graph of your own "
+                "write a file of checks and name it as checks.rules in funnelgate.yaml, or by --rules"
+            ) from None
+
+    @property
+    def sinks(self) -> tuple[SinkSettings, ...]:
+        """Who hears of incidents."""
+        return self.loaded.values.checks.sinks
+
+    def open_sinks(self) -> list[Sink]:
+        """Return the sinks, ready to be sent to."""
+        from checks.sinks.opening import open_sinks
+
+        return open_sinks(self.sinks, self.loaded.folder, os.environ, self.loaded.values.checks.links)
+
+    def story_checks(self, config: Path) -> StoryChecks:
+        """Return what the demo's second act needs of the checks of another settings file."""
+        from checks.demo import StoryChecks
+
+        other = Context(config)
+        return StoryChecks(other.store, other.topology, other.checks(), other.sinks)
 
     def place_at(self, config: Path) -> Place:
         """Return the place of another settings file."""
@@ -211,6 +252,7 @@ def root(
 
 pipeline.cli.add_to(app)
 reporting.cli.add_to(app)
+checks.cli.add_to(app)
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "pipeline/demo/",
         "samples/build.py",
     ),
+    "apprise": (),
     "cv2": (),
     # The cluster's own modules: nothing imports them but functions that speak to a cluster.
     "elastic_transport": ELASTIC,
@@ -61,6 +62,11 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "reporting/tables.py",
         "reporting/migrations/",
         "pipeline/",
+        # Incidents and notices are rows beside the records, written in one transaction with them.
+        "checks/incident_store.py",
+        "checks/notices.py",
+        "checks/repost.py",
+        "checks/watch.py",
     ),
     "torch": (),
 }
