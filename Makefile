@@ -24,8 +24,8 @@ $(READY): pyproject.toml
 train-venv: $(READY) ## add what training needs (torch for the CPU, onnx) to .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile torch==2.13.0 -e '.[train]'
 
-demo: $(READY) ## run a week of real pictures and one re-run in demo-run/ (DEMO=folder for another one)
-	$(BIN)/funnelgate demo $(DEMO)
+demo: $(READY) ## run a week of real pictures and one re-run in demo-run/ (DEMO=folder for another one), then break two days' books
+	$(BIN)/funnelgate demo $(DEMO) --story
 	@echo "funnelgate itself is $(abspath $(BIN))/funnelgate"
 
 test: $(READY) ## the default suite; the tests of the house itself (tests/architecture) are part of `check`
@@ -59,5 +59,5 @@ elk-down: ## stop them; what they have stored is kept
 	@bash elk/down.sh
 
 clean: ## remove what can be made again: .venv, the demo, caches
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .hypothesis .benchmarks dist build
+	rm -rf $(VENV) $(DEMO) $(DEMO)-story .mypy_cache .ruff_cache .hypothesis .benchmarks dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,6 +35,9 @@ def demo(
         str | None, typer.Option(metavar="URL", help="Ship to this cluster too, and read the books back from it.")
     ] = None,
     prefix: Annotated[str, typer.Option(help="With --elasticsearch: how its index names begin.")] = "funnelgate",
+    story: Annotated[
+        bool, typer.Option("--story", help="Then break the books of two days, and find out by checks.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> int:
     """Run a week of real pictures and one re-run, close the books, and search.
@@ -42,10 +45,23 @@ def demo(
     With --elasticsearch it sets the cluster up, ships while it runs, and ends with 1 unless funnel and balance
     read from there equal SQL's. A key comes by FUNNELGATE_ELASTIC__API_KEY; it needs the roles setup and shipper.
 
+    With --story a second act follows, in a copy, FOLDER-story: on the fifth day a package is lost, on the sixth a task
+    drops 3 % of one category in silence. The checks find both, each with its place; the repair that the first alert
+    names is done.
+
     Example: `funnelgate demo --elasticsearch http://127.0.0.1:9200`
     """
     from pipeline.demo.cluster import Elastic
     from pipeline.demo.show import run_demo
 
     elastic = None if elasticsearch is None else Elastic(elasticsearch, prefix)
-    return run_demo(folder, context.obj.place_at, days=days, workers=workers, elastic=elastic, as_json=as_json)
+    checks_at = context.obj.story_checks if story else None
+    return run_demo(
+        folder,
+        context.obj.place_at,
+        days=days,
+        workers=workers,
+        elastic=elastic,
+        as_json=as_json,
+        checks_at=checks_at,
+    )

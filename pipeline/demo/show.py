@@ -1,4 +1,7 @@
-"""The demo: seven days of arrivals and one re-run through the whole pipeline, then the books, the gate and a search."""
+"""The demo: seven days of arrivals and one re-run through the whole pipeline, then the books, the gate and a search.
+
+With a second act, in a copy of the folder: faults in the books, and what the checks make of them (`story`).
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.demo import cluster
+from pipeline.demo import cluster, story
 from pipeline.demo.arrivals import write_arrivals
 from pipeline.demo.detection import Report, judge_day, read_drawn
 from pipeline.demo.found import Searched, search_photos, tell_detection, tell_search
 from pipeline.demo.rows import read_items
+from pipeline.demo.stage import stage_of
 from pipeline.partitions import Partitions
 from pipeline.place import Place
 from pipeline.plans import PlanRequest, find_or_make_plans
@@ -53,6 +57,8 @@ _SETTINGS = """\
 pipeline: pipeline.yaml
 run:
   source: arrivals/source/{date}.csv
+checks:
+  rules: checks.yaml
 """
 
 
@@ -88,6 +94,7 @@ def run_demo(
     workers: int | None,
     elastic: cluster.Elastic | None,
     as_json: bool,
+    checks_at: Callable[[Path], story.Checks] | None = None,
 ) -> int:
     """Run the demo in a folder and show it; a second call shows the same without doing the work again.
 
@@ -98,38 +105,53 @@ def run_demo(
         workers: processes; None: as the settings say.
         elastic: the cluster to ship to, and to read back from.
         as_json: print for programs.
+        checks_at: opens the checks of a settings file, for the second act; None: there is none.
 
     Raises:
-        UsageError: the folder holds something else, or the cluster another demo.
+        UsageError: the folder holds something else, the cluster another demo, or a second act needs more days.
         ConfigError, StoreError: the cluster cannot be used, or did not take everything.
     """
     started = time.monotonic()
+    if checks_at is not None and days < story.LEAST_DAYS:
+        raise UsageError(f"--days {days}: the second act needs {story.LEAST_DAYS} days; leave --days out")
     console = Console(stderr=as_json)
     _prepare(folder, _SETTINGS if elastic is None else _SETTINGS + cluster.settings_text(elastic))
     span = tuple(FIRST_DAY + timedelta(days=number) for number in range(days))
     place = place_at(folder / "funnelgate.yaml")
+    _run_week(place, console, span, workers, elastic)
+    shown = _examine(place, folder, span)
+    searched = search_photos(place.lake, folder, EVERY_PHOTO)
+    pages = _write_pages(place, folder, shown, searched)
+    if not as_json:
+        _tell(console, shown)
+        tell_detection(console, shown.detection, MIN_RECALL)
+        tell_search(console, searched)
+    told = None
+    if checks_at is not None:
+        stage = stage_of(place, _SETTINGS) / "funnelgate.yaml"
+        told = story.play(place_at(stage), checks_at(stage), span, console, workers=workers, quiet=as_json)
+    seconds = time.monotonic() - started
+    if as_json:
+        print(json.dumps(_document(shown, searched, told, seconds), indent=1))  # noqa: T201 - the command's output
+    else:
+        _tell_next(console, folder, shown.days, pages, seconds, told)
+    return max(shown.exit_code, EXIT_OK if told is None else told.exit_code)
+
+
+def _run_week(
+    place: Place, console: Console, span: tuple[Date, ...], workers: int | None, elastic: cluster.Elastic | None
+) -> None:
     cluster.set_up(place, span, elastic)
     console.print(
-        f"[bold]Arrivals[/]: {days} days of two merchants' pictures with real-life faults, into {folder}/arrivals"
+        f"[bold]Arrivals[/]: {len(span)} days of two merchants' pictures with real-life faults, "
+        f"into {place.folder}/arrivals"
     )
     # All seven days are always written: a shorter demo is the beginning of the same week.
-    write_arrivals(samples_dir(), folder / "arrivals", first_day=FIRST_DAY)
+    write_arrivals(samples_dir(), place.folder / "arrivals", first_day=FIRST_DAY)
     with place.shipping():
         for day in span:
             _run_day(place, console, day, workers)
         _repair(place, console, span[-1], workers)
-    shown = _examine(place, folder, span)
-    searched = search_photos(place.lake, folder, EVERY_PHOTO)
-    pages = _write_pages(place, folder, shown, searched)
-    seconds = time.monotonic() - started
-    if as_json:
-        print(json.dumps(_document(shown, searched, seconds), indent=1))  # noqa: T201 - the command's output
-    else:
-        _tell(console, shown)
-        tell_detection(console, shown.detection, MIN_RECALL)
-        tell_search(console, searched)
-        _tell_next(console, folder, shown.days, pages, seconds)
-    return shown.exit_code
 
 
 def _prepare(folder: Path, settings_text: str) -> None:
@@ -155,6 +177,7 @@ def _prepare(folder: Path, settings_text: str) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(graph, sort_keys=False), encoding="utf-8")
+    (folder / "checks.yaml").write_bytes((Path(__file__).parent / "checks.yaml").read_bytes())
     settings.write_text(settings_text, encoding="utf-8")
 
 
@@ -259,7 +282,14 @@ def _tell(console: Console, shown: Shown) -> None:
         cluster.tell(console, shown.read_back)
 
 
-def _tell_next(console: Console, folder: Path, days: tuple[Date, ...], pages: tuple[Path, ...], seconds: float) -> None:
+def _tell_next(
+    console: Console,
+    folder: Path,
+    days: tuple[Date, ...],
+    pages: tuple[Path, ...],
+    seconds: float,
+    told: story.Story | None,
+) -> None:
     console.print(f"\n{seconds:.0f} s. Where to look next:")
     for command in (
         f"cd {folder}",
@@ -268,11 +298,19 @@ def _tell_next(console: Console, folder: Path, days: tuple[Date, ...], pages: tu
         "funnelgate plan list && funnelgate plan stale",
         "funnelgate search arrivals/queries/1f355.jpg --sheet pizza.html",
     ):
-        console.print(f"  {command}", highlight=False)
+        console.print(f"  {command}", highlight=False, soft_wrap=True)  # one that is broken cannot be copied
     console.print(f"  and open {' and '.join(map(str, pages))} in a browser", highlight=False)
+    if told is not None:
+        console.print(f"and of the second act, which left {folder} as it was:")
+        for command in (
+            f"cd {folder}-story",
+            "funnelgate incidents list",
+            *(case.result.repair for case in told.shrunk),
+        ):
+            console.print(f"  {command}", highlight=False, soft_wrap=True)
 
 
-def _document(shown: Shown, searched: Searched, seconds: float) -> dict[str, Any]:
+def _document(shown: Shown, searched: Searched, told: story.Story | None, seconds: float) -> dict[str, Any]:
     return {
         "days": [day.isoformat() for day in shown.days],
         "balance": [row.model_dump(mode="json") for row in shown.balance.rows],
@@ -280,5 +318,6 @@ def _document(shown: Shown, searched: Searched, seconds: float) -> dict[str, Any
         "evaluation": [{**row, "date": row["date"].isoformat()} for row in shown.metrics],
         "detection": {**shown.detection.document(), "photos": searched.document()},
         "elasticsearch": None if shown.read_back is None else shown.read_back.model_dump(mode="json"),
+        "second_act": None if told is None else told.document(),
         "seconds": round(seconds, 1),
     }

@@ -185,7 +185,7 @@ def test_the_readme_session_prints_what_it_shows_and_the_json_follows_its_schema
         if step.command.startswith("source "):
             folder /= step.command.rpartition("cd ")[2]
             continue
-        command = "funnelgate demo demo-run" if step.command == "make demo" else step.command
+        command = "funnelgate demo demo-run --story" if step.command == "make demo" else step.command
         lines = [line.rstrip() for line in printed(command, folder).splitlines()]
         assert agrees(step.shown, lines), f"$ {command}\n" + "\n".join(lines)
     picture = "arrivals/queries/1f355.jpg"
