@@ -34,7 +34,10 @@ from reporting.settings import (
 from reporting.yaml_source import load_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import date as Date
+
+    from sqlalchemy import Connection
 
     from checks.demo import StoryChecks
     from checks.sinks.base import Sink
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from evaluation.searcher import Hit
     from pipeline.place import Place
     from pipeline.serve.generation import Generation
+    from reporting.key import RunKey
     from reporting.stores.sql import SqlStore
     from reporting.topology import Topology
 
@@ -224,6 +228,21 @@ class Services:
             probes=lambda: probes(candidate, settings.probes),
         )
         return judge(subject, settings)
+
+    def held(self, connection: Connection, key: RunKey, redone: Callable[[], Collection[Date]]) -> str | None:
+        """Return which incident of a blocking check a unit of work has to wait for; None: it may run."""
+        from checks.incident_store import holds
+
+        where = (key.task, key.date, key.category, key.subinstance)
+        if not holds(connection, *where, planid=key.planid):
+            return None
+        found = holds(connection, *where, planid=key.planid, redone=redone())
+        if not found:
+            return None
+        episode = found[0].episode
+        return (
+            f"by incident {episode} of {found[0].check}: mend it, or `funnelgate incidents waive {episode} --why ...`"
+        )
 
     def measure_boxes(self, truths: Sequence[Any], found: Sequence[Any]) -> Any:
         """Measure a detector by the evaluation folder: (boxes, labels) and (boxes, scores, labels) of each picture."""

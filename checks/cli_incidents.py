@@ -14,6 +14,8 @@ import typer
 from reporting.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from checks.acting import Handling
     from checks.incidents import Incident, IncidentState
 
@@ -54,9 +56,7 @@ def list_command(
 
     Example: `funnelgate incidents list --from 2026-11-01`
     """
-    from rich.console import Console
-
-    from checks.incident_render import incident_table, to_document
+    from checks.incident_render import incident_lines, to_document
     from checks.incident_store import list_incidents
     from checks.incidents import OPEN_STATES
     from reporting.days import parse_day
@@ -75,7 +75,7 @@ def list_command(
     if as_json:
         typer.echo(json.dumps([to_document(one) for one in found], indent=1, ensure_ascii=False))
     elif found:
-        Console().print(incident_table(found, datetime.now(UTC)))
+        _print(incident_lines(found, datetime.now(UTC)))
     else:
         typer.echo("no incident" if all_ or state else "no open incident")
 
@@ -101,8 +101,6 @@ def show(context: typer.Context, episode: EpisodeArgument, as_json: JsonOption =
 
     Example: `funnelgate incidents show 3f2a`
     """
-    from rich.console import Console
-
     from checks.incident_render import story, to_document
     from checks.incident_store import find_incident, history_of
 
@@ -113,9 +111,7 @@ def show(context: typer.Context, episode: EpisodeArgument, as_json: JsonOption =
         told = [action.model_dump(mode="json", exclude={"episode"}) for action in history]
         typer.echo(json.dumps(to_document(found) | {"history": told}, indent=1, ensure_ascii=False))
         return
-    console = Console(soft_wrap=True, highlight=False)
-    for line in story(found, history, datetime.now(UTC)):
-        console.print(line)
+    _print(story(found, history, datetime.now(UTC)))
 
 
 def ack(
@@ -199,16 +195,23 @@ def waive(
 
 def _do(context: typer.Context, episode: str, handling: Handling, now: datetime, *, as_json: bool) -> None:
     """Handle an incident, and print what it is then."""
-    from rich.console import Console
-
     from checks.acting import handle
-    from checks.incident_render import incident_table, to_document
+    from checks.incident_render import incident_lines, to_document
 
     found: Incident = handle(context.obj.store, episode, handling, now=now, sinks=context.obj.sinks)
     if as_json:
         typer.echo(json.dumps(to_document(found), indent=1, ensure_ascii=False))
     else:
-        Console().print(incident_table([found], now))
+        _print(incident_lines([found], now))
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print lines with markup, none of them broken at the terminal's width: an id must stay one word."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines:
+        console.print(line)
 
 
 def _who(by: str | None) -> str:

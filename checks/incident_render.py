@@ -1,4 +1,4 @@
-"""Incidents for people and programs: a table, the whole story of one, and JSON. Pure."""
+"""Incidents for people and programs: two lines, the whole story of one, and JSON. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from rich.markup import escape  # names come from data: a bracket in one is no markup
-from rich.table import Table
 
 from checks.breaks import facts_of
 from checks.incidents import Action, Hold, Incident, IncidentState, Severity
@@ -34,23 +33,20 @@ def to_document(incident: Incident) -> dict[str, Any]:
     return found | {name: value for name, value in dumped.items() if name not in ("result", "seen", "notified")}
 
 
-def incident_table(incidents: Sequence[Incident], now: datetime) -> Table:
-    """Return a line for each incident: how bad, which day, where, for how long, and who has it."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("incident", "state", "", "day", "where", "since", "also broken", "who"):
-        table.add_column(heading, overflow="fold" if heading == "where" else "ellipsis", no_wrap=heading != "where")
+def incident_lines(incidents: Sequence[Incident], now: datetime) -> Iterator[str]:
+    """Yield two lines for each incident: state, level, day, what broke and its id; where, since when, who has it.
+
+    Lines, not a table: the id must be copied, and a sentence has no width that fits a column.
+    """
     for one in incidents:
-        table.add_row(
-            escape(one.episode),
-            _state(one, now),
-            _level(one),
-            one.date.isoformat(),
-            f"{escape(subject(one))}: {escape(one.result.sentence or one.result.reason)}",
-            ago(one.opened_at, now),
-            str(len(one.members) or len(one.impact) + one.more_impact or ""),
-            escape(one.acknowledged.by if one.acknowledged else one.owner or ""),
-        )
-    return table
+        head = f"{_state(one, now)} {_level(one)}  {one.date}  {escape(subject(one))}"
+        yield f"{head}  [dim]{escape(one.episode)}[/]"
+        also = len(one.members) or len(one.impact) + one.more_impact
+        who = one.acknowledged.by if one.acknowledged else one.owner
+        facts = [escape(one.result.sentence or one.result.reason), f"since {ago(one.opened_at, now)}"]
+        facts += [f"also broken: {also}"] if also else []
+        facts += [f"with {escape(who)}"] if who else []
+        yield f"  {'; '.join(facts)}"
 
 
 def subject(incident: Incident) -> str:

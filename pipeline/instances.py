@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from datetime import date as Date
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 
 from pipeline.instance_sql import statements_for
 from pipeline.instance_states import DONE, FAILED, READY, RUNNING, WAITING
@@ -24,6 +24,9 @@ from reporting.key import RunKey
 from reporting.plans import Plan
 from reporting.record import version_of
 from reporting.stores.sql_work import SqlUnitOfWork, iso
+
+HELD = "held "
+"""How the error of a ready instance begins that an incident holds; see `pipeline.holds`."""
 
 _c = t.instance.c
 
@@ -221,7 +224,12 @@ def _take_back(work: SqlUnitOfWork, where: list[Any], now: float, why: str) -> i
 
 
 def requeue(work: SqlUnitOfWork, planids: Sequence[str]) -> int:
-    """Make the failed instances of plans ready again with fresh attempts allowed; return how many."""
+    """Make the failed instances of plans ready again with fresh attempts allowed; return how many.
+
+    What was held is asked for again at once.
+    """
+    held = and_(_c.planid.in_(planids), _c.state == READY, _c.error.like(f"{HELD}%"))
+    work.connection.execute(update(t.instance).where(held).values(available_at=0.0, error=None))
     result = work.connection.execute(
         update(t.instance)
         .where(_c.planid.in_(planids), _c.state == FAILED)
@@ -252,8 +260,12 @@ def progress(connection: Connection, planids: Sequence[str]) -> list[Progress]:
 
 
 def claimable(connection: Connection, planids: Sequence[str] | None, tasks: Sequence[str] | None = None) -> bool:
-    """Tell whether anything of these plans is ready or running: whether waiting makes sense."""
-    statement = select(_c.id).where(or_(_c.state == READY, _c.state == RUNNING), *_scope(planids, tasks)).limit(1)
+    """Tell whether anything of these plans is ready or running: whether waiting makes sense.
+
+    What an incident holds is not: only a person, or a repair, lets it go on.
+    """
+    ready = and_(_c.state == READY, or_(_c.error.is_(None), _c.error.not_like(f"{HELD}%")))
+    statement = select(_c.id).where(or_(ready, _c.state == RUNNING), *_scope(planids, tasks)).limit(1)
     return connection.execute(statement).first() is not None
 
 

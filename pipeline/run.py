@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date as Date
 
 from pipeline import instances
+from pipeline.holds import held_work
 from pipeline.instances import Progress
 from pipeline.run_lock import RunLock
 from pipeline.supervisor import Supervisor
@@ -103,6 +104,7 @@ def _outcome(
     with store.read() as connection:
         failures = instances.failures(connection, planids)
         blocked = [] if failures or tasks else instances.blockers(connection, planids)
+        blocked += held_work(connection, planids)
     now = tuple(found for plan in plans if (found := store.get_plan(plan.planid)) is not None)
     return RunOutcome(now, tuple(failures), tuple(blocked), seconds, did_nothing=False)
 

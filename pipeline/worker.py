@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline import instances
+from pipeline.holds import claim_free
 from pipeline.instances import Claim, LeaseLost
 from pipeline.place import Place
 from pipeline.planner import seal
@@ -56,7 +57,9 @@ def work_loop(place: Place, name: str, scope: Scope, stop: Callable[[], bool]) -
     attempts, idle = 0, _IDLE_SECONDS
     plans: dict[str, tuple[Plan, Topology]] = {}
     while not stop():
-        claimed = _claim(place, name, scope)
+        claimed = claim_free(
+            place.store, place.services, name, place.settings.lease_seconds, scope.planids, scope.tasks
+        )
         if claimed is None:
             time.sleep(idle)
             idle = min(idle * 1.5, _IDLE_MAX_SECONDS if scope.planids is None else 4 * _IDLE_SECONDS)
@@ -68,11 +71,6 @@ def work_loop(place: Place, name: str, scope: Scope, stop: Callable[[], bool]) -
         attempt_once(place, *plans[planid], claimed)
         attempts += 1
     return attempts
-
-
-def _claim(place: Place, name: str, scope: Scope) -> Claim | None:
-    with place.store.begin() as work:
-        return instances.claim(work, name, time.time(), place.settings.lease_seconds, scope.planids, scope.tasks)
 
 
 def _plan(place: Place, planid: str) -> tuple[Plan, Topology]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date as Date
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from sqlalchemy import Connection
 
 from pipeline.instances import Claim
 from pipeline.lake import Lake
 from pipeline.partitions import Partition, Partitions
 from pipeline.planner import Split, booked_leaves, read_split
 from reporting.booking import Booking
-from reporting.key import ALL
+from reporting.key import ALL, RunKey
 from reporting.plans import Leaf, Plan
 from reporting.record import Consumed, TaskRecord
 from reporting.stores.base import RecordQuery
@@ -46,7 +48,16 @@ class Judgement(Protocol):
 
 
 class Services(Protocol):
-    """What tasks need of the other folders; handed in by the composition root."""
+    """What tasks and workers need of the other folders; handed in by the composition root."""
+
+    def held(self, connection: Connection, key: RunKey, redone: Callable[[], Collection[Date]]) -> str | None:
+        """Return which incident a unit of work has to wait for, and what lets it go on; None: it may run.
+
+        Args:
+            connection: In whose transaction to ask.
+            key: The unit of work.
+            redone: Answers the days of its plan; only asked where there is something to wait for.
+        """
 
     def judge(self, candidate: Any, settings: Any) -> Judgement:
         """Decide whether a candidate's indexes may be released."""

@@ -70,6 +70,9 @@ def filled(path: Path, count: int) -> SqlStore:
 
 
 class _NoServices:
+    def held(self, connection: object, key: object, redone: object) -> None:
+        """Nothing is held."""
+
     def judge(self, candidate: object, settings: object) -> object:
         raise AssertionError("the benchmarks stop before evaluate")
 

@@ -85,13 +85,14 @@ def test_the_list_for_programs_has_what_where_how_much_and_what_mends_it(run):
     assert {hold["task"] for hold in found["holds"]} == {"categorise", "embed", "index", "merge", "release"}
 
 
-def test_the_list_for_people_has_a_line_an_incident(run):
+def test_the_list_for_people_has_two_lines_an_incident_and_breaks_no_id(run):
     lines = run("list").splitlines()
-    assert len(lines) == 3
-    (line,) = [one for one in lines if "edges detect->crop" in one]
-    assert "100 % of 10 missing items: subinstance=0003" in line
-    assert "firing" in line
-    assert "2.0 h" in line
+    assert len(lines) == 4
+    ((at, line),) = [(at, one) for at, one in enumerate(lines) if "edges detect->crop" in one]
+    assert line.startswith("firing page")
+    assert line.endswith(listed(run)["edges"]["episode"])
+    assert "100 % of 10 missing items: subinstance=0003" in lines[at + 1]
+    assert "since 2.0 h; also broken: 1" in lines[at + 1]
 
 
 @pytest.mark.slow
