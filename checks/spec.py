@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from checks.kinds.base import Check, Instance
@@ -158,15 +157,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _read(path: Path) -> YamlSource:
-    """Read the file; what YAML takes for a value and Python cannot make one (`2026-13-45`) is a fault of its line."""
-    try:
-        source = load_yaml(path)
-    except RecursionError:
-        raise ConfigError(f"{path}:{_bad_line(path)}: nested too deeply, or an alias that holds itself") from None
-    except _UNREADABLE as error:
-        raise ConfigError(
-            f"{path}:{_bad_line(path)}: a value cannot be read ({error}); put text that looks like a value in quotes"
-        ) from None
+    source = load_yaml(path)
     written: dict[Location, list[str]] = {}
     for location in source.lines:
         if location and isinstance(location[-1], str):
@@ -190,29 +181,6 @@ def _with_text_keys(data: Any, at: Location, written: Mapping[Location, Sequence
 
 
 _BOOLEANS = {True: ("on", "yes", "true"), False: ("off", "no", "false")}
-_UNREADABLE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What PyYAML lets through where the text has the form of a date, a number or a character, and is none."""
-
-
-class _Marking(yaml.SafeLoader):
-    """Knows in which line the value stands that it makes."""
-
-    at = 0
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        self.at = node.start_mark.line + 1
-        return super().construct_object(node, deep)
-
-
-def _bad_line(path: Path) -> int:
-    loader = _Marking(path.read_text(encoding="utf-8"))
-    try:
-        loader.get_single_data()
-    except (yaml.YAMLError, *_UNREADABLE):
-        return loader.at or loader.line + 1
-    finally:
-        loader.dispose()
-    return 1
 
 
 def _parts(source: YamlSource, count: int) -> Iterator[YamlSource]:

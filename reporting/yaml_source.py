@@ -13,6 +13,13 @@ from pydantic.fields import FieldInfo
 
 from reporting.errors import ConfigError, nearest
 
+_MOST_VALUES = 100_000
+"""In one file: aliases of aliases ("billion laughs") make any number of a few lines."""
+_DEEPEST = 100
+_TOO_DEEP = "nested too deeply, or an alias that holds itself"
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What PyYAML lets through where the text has the form of a date, a number or a character, and is none."""
+
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[str | int, ...]
 
@@ -76,11 +83,12 @@ def parse_yaml(text: str, path: str) -> YamlSource:
     """Parse YAML text that came from `path`.
 
     Raises:
-        ConfigError: with the line, if it is not YAML or repeats a key.
+        ConfigError: with the line, if it is not YAML, repeats a key, holds a value that cannot be made (`2026-13-45`),
+            is nested too deeply, or has more than 100,000 values.
     """
     loader = None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Marking(text)
         node = loader.get_single_node()
         if node is None:
             return YamlSource(path, None, {(): 1})
@@ -93,14 +101,39 @@ def parse_yaml(text: str, path: str) -> YamlSource:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.reason}") from None
+    except RecursionError:
+        line = 1 if loader is None else loader.at or loader.line + 1
+        raise ConfigError(f"{path}:{line}: {_TOO_DEEP}") from None
+    except _UNREADABLE as error:
+        line = 1 if loader is None else loader.at or loader.line + 1
+        raise ConfigError(
+            f"{path}:{line}: a value cannot be read ({error}); put text that looks like a value in quotes"
+        ) from None
     finally:
         if loader is not None:
             loader.dispose()
     return YamlSource(path, data, lines)
 
 
+class _Marking(yaml.SafeLoader):
+    """Knows in which line the value stands that it makes."""
+
+    at = 0
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        self.at = node.start_mark.line + 1
+        return super().construct_object(node, deep)
+
+
 def _walk(node: yaml.Node, at: Location, lines: dict[Location, int], path: str) -> None:
     lines.setdefault(at, node.start_mark.line + 1)
+    if len(at) > _DEEPEST:
+        raise ConfigError(f"{path}:{node.start_mark.line + 1}: {_TOO_DEEP}")
+    if len(lines) > _MOST_VALUES:
+        raise ConfigError(
+            f"{path}:{node.start_mark.line + 1}: more than {_MOST_VALUES:,} values, aliases counted each time; "
+            "write fewer"
+        )
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1

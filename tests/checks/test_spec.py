@@ -127,7 +127,7 @@ WRONG = [
     ("checks:\n  - {id: a, kind: conservation}\nholidays:\n - !!bool maybe\n", 4, "cannot be read"),
     ("checks:\n  - id: a\n    kind: conservation\n   tasks: '*'\n", 4, "not valid YAML"),
     ("checks: [\n" + "[" * 500, 2, "nested too deeply"),
-    ("checks: &a\n  - {id: a, kind: conservation, tasks: *a}\n", 1, "an alias that holds itself"),
+    ("checks: &a\n  - {id: a, kind: conservation, tasks: *a}\n", 2, "an alias that holds itself"),
     ('checks:\n  - {id: "\\UFFFFFFFF"}\n', 2, "cannot be read"),
 ]
 

@@ -124,3 +124,25 @@ def test_an_unknown_key_names_the_nearest_one_however_deep_it_stands(text, place
 def test_a_folder_in_the_files_place_is_told(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_yaml(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\nb: 2026-13-45\n", 2),  # has the form of a date
+        ("a:\n  - 1\n  - !!int x\n", 3),
+        ("a: &a [*a]\n", 1),
+        ("[" * 5000, 1),
+    ],
+)
+def test_a_value_that_cannot_be_made_is_told_with_its_line(text, line):
+    with pytest.raises(ConfigError, match=rf"^f\.yaml:{line}: "):
+        parse_yaml(text, "f.yaml")
+
+
+def test_a_few_lines_of_aliases_do_not_become_a_billion_values():
+    """Billion laughs: each line names the one before ten times."""
+    lines = ["a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(ConfigError, match="more than 100,000 values"):
+        parse_yaml("\n".join(lines), "f.yaml")
