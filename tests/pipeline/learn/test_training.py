@@ -120,7 +120,7 @@ def test_it_learns_a_few_scenes_by_heart(tmp_path: Path) -> None:
     """Thirty epochs on eight scenes; measured through the exported model, as everybody runs it."""
     import onnx
 
-    sets = scene_sets(ScenesSource(kind="scenes", train=8, test=8, looks=("noto",)), seed=11)
+    sets = scene_sets(ScenesSource(kind="scenes", drawn=0, altered=0, train=8, test=8, looks=("noto",)), seed=11)
     model, embedder = backbone_model()
     onnx.save(model, str(tmp_path / "backbone.onnx"))
     inputs = input_spec(256, 256, embedder)
