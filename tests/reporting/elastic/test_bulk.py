@@ -324,9 +324,10 @@ def test_a_node_with_a_full_queue_gets_everything_in_the_end(narrow):
 def test_a_node_that_hangs_and_goes_on_has_each_document_once(tmp_path):
     with Node.start() as node:
         actions = [write_action(Document("docs", f"d{n}", None, {"n": n})) for n in range(20)]
-        with Elasticsearch(node.url, max_retries=0, request_timeout=1) as client:
+        with Elasticsearch(node.url, max_retries=0, request_timeout=60) as client:
             assert all(answer.ok for answer in send(client, actions[:10]))
-            node.hang()
+        node.hang()
+        with Elasticsearch(node.url, max_retries=0, request_timeout=1) as client:
             assert {answer.status for answer in send(client, actions)} == {CUT_OFF}
             node.resume()
         with Elasticsearch(node.url, max_retries=0, request_timeout=60) as client:
