@@ -8,8 +8,6 @@ from datetime import date as Date
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from sqlalchemy import Connection
-
 from pipeline.instances import Claim
 from pipeline.lake import Lake
 from pipeline.partitions import Partition, Partitions
@@ -25,6 +23,7 @@ from reporting.verdict import Verdict
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from sqlalchemy import Connection
 
 
 class Judgement(Protocol):
