@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -32,8 +33,9 @@ from tests.servers.rest import call, remove_everything
 
 pytestmark = pytest.mark.elasticsearch
 
-RECORDS = 100_000
-BEFORE = 20_000
+RECORDS = int(os.environ.get("FUNNELGATE_CHAOS_RECORDS", "40000"))
+"""100,000 by hand, as docs/elasticsearch.md measured it; CI has 25 minutes for everything."""
+BEFORE = RECORDS // 5
 """Of them shipped by one shipper without faults: what its memory is compared with."""
 FEW = 3_000
 MOST_GROWTH = 1.3
@@ -248,7 +250,7 @@ def test_a_few_records_survive_a_storm(elastic_url: str, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_records_survive_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tens_of_thousands_of_records_survive_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said: list[str] = []
     clock = time.monotonic()
 
