@@ -29,7 +29,7 @@ demo: $(READY) ## run a week of real pictures and one re-run in demo-run/ (DEMO=
 	@echo "funnelgate itself is $(abspath $(BIN))/funnelgate"
 
 test: $(READY) ## the default suite; the tests of the house itself (tests/architecture) are part of `check`
-	$(PYTEST) --ignore tests/benches --ignore tests/architecture
+	$(PYTEST) -n 2 --dist loadfile --ignore tests/benches --ignore tests/architecture
 
 test-slow: $(READY) ## the tests that take longer: whole pipelines, kills, the wheel, the README's session
 	$(PYTEST) --ignore tests/benches -m slow
