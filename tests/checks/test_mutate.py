@@ -30,6 +30,7 @@ FAULT = {fault.name: fault for fault in FAULTS}
 def shipped(repository: Path) -> LoadedChecks:
     """Return the default rules, and one for the version of the code, which the small pipeline books too."""
     text = (repository / "checks" / "rules" / "default.yaml").read_text(encoding="utf-8")
+    text = text.replace("[hash, ", "[")  # the small pipeline has no task hash
     return load_text(f"{text}\n  - {{id: mine, kind: version, fields: [code, model, space]}}\n")
 
 
