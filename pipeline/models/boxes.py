@@ -30,7 +30,7 @@ class Letterbox(NamedTuple):
 def letterbox(size: tuple[int, int], into: tuple[int, int]) -> Letterbox:
     """Return where a picture lies that keeps its aspect ratio: as large as fits, centred, an odd rest right and below.
 
-    The same rule as `preprocess.resize`: sides are rounded half to even, and are at least 1 px.
+    Sides are rounded half to even, and are at least 1 px. `preprocess.resize` paints by it.
 
     Args:
         size: width and height of the picture, each at least 1 px.

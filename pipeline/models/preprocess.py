@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.models.boxes import letterbox
 from pipeline.models.spec import InputSpec
 from reporting.errors import DataError
 
@@ -50,8 +51,7 @@ def resize(image: Rgb, spec: InputSpec) -> Rgb:
     - `stretch`: the whole picture; its aspect ratio is lost.
     - `shortest_crop`: the largest centred box of the target's aspect ratio, shrunk by `crop_ratio`, resampled. The
       box may have fractional edges. `crop_ratio` 0.875 is the evaluation crop of the official EfficientNet code.
-    - `letterbox`: the whole picture at its aspect ratio (sides rounded half to even, at least 1 px), centred (an odd
-      rest goes right and below) on a `fill` background.
+    - `letterbox`: the whole picture at its aspect ratio, centred on a `fill` background; see `boxes.letterbox`.
     """
     picture = Image.fromarray(image)
     method = _RESAMPLING[spec.interpolation]
@@ -60,10 +60,9 @@ def resize(image: Rgb, spec: InputSpec) -> Rgb:
         return np.asarray(picture.resize(size, method))
     if spec.resize == "shortest_crop":
         return np.asarray(picture.resize(size, method, box=_centred_box(picture.size, spec)))
-    factor = min(spec.width / picture.width, spec.height / picture.height)
-    inner = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    fit = letterbox(picture.size, size)
     canvas = Image.new("RGB", size, spec.fill)
-    canvas.paste(picture.resize(inner, method), ((spec.width - inner[0]) // 2, (spec.height - inner[1]) // 2))
+    canvas.paste(picture.resize((fit.width, fit.height), method), (fit.left, fit.top))
     return np.asarray(canvas)
 
 
