@@ -70,7 +70,7 @@ def light(side: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _patch(path: Path, side: int, rng: np.random.Generator) -> Image.Image:
-    """Return a square patch of a photo, 30 to 100 % of its shorter side, turned and mirrored at will.
+    """Return a square patch of a photo, 30 to 70 % of its shorter side, turned and mirrored at will.
 
     Small patches hold parts of things rather than things: a whole product that nobody drew a box around would teach
     that products are background.
