@@ -6,7 +6,6 @@ again later; `run` ends when nothing but held work is left, and says by which in
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select, update
@@ -38,17 +37,18 @@ def claim_free(
     store: SqlStore,
     services: Services,
     worker: str,
+    now: float,
     lease_seconds: float,
     planids: tuple[str, ...] | None,
     tasks: tuple[str, ...] | None,
 ) -> Claim | None:
     """Claim the next instance that nothing holds; None when there is none, or the best one is held.
 
-    Arguments are those of `instances.claim`.
+    Arguments are those of `instances.claim`; held work is left alone until `ASK_AGAIN_SECONDS` after `now`.
     """
     try:
         with store.begin() as work:
-            claimed = instances.claim(work, worker, time.time(), lease_seconds, planids, tasks)
+            claimed = instances.claim(work, worker, now, lease_seconds, planids, tasks)
             if claimed is not None:
                 planid = claimed.key.planid
                 why = services.held(
@@ -59,7 +59,7 @@ def claim_free(
             return claimed
     except _Held as held:
         with store.begin() as work:
-            _put_aside(work.connection, held.claimed.instance_id, time.time() + ASK_AGAIN_SECONDS, str(held))
+            _put_aside(work.connection, held.claimed.instance_id, now + ASK_AGAIN_SECONDS, str(held))
         _log.warning("%s waits: %s", held.claimed.key, held)
         return None
 

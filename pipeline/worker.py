@@ -58,7 +58,7 @@ def work_loop(place: Place, name: str, scope: Scope, stop: Callable[[], bool]) -
     plans: dict[str, tuple[Plan, Topology]] = {}
     while not stop():
         claimed = claim_free(
-            place.store, place.services, name, place.settings.lease_seconds, scope.planids, scope.tasks
+            place.store, place.services, name, time.time(), place.settings.lease_seconds, scope.planids, scope.tasks
         )
         if claimed is None:
             time.sleep(idle)
