@@ -32,7 +32,7 @@ test: $(READY) ## the default suite; the tests of the house itself (tests/archit
 	$(PYTEST) -n 2 --dist loadfile --ignore tests/benches --ignore tests/architecture
 
 test-slow: $(READY) ## the tests that take longer: whole pipelines, kills, the wheel, the README's session
-	$(PYTEST) --ignore tests/benches -m slow
+	$(PYTEST) -n 2 --dist loadfile --ignore tests/benches -m slow
 
 check: $(READY) ## style, types, import contract, and that the generated pages are up to date
 	$(BIN)/ruff check .
@@ -41,7 +41,8 @@ check: $(READY) ## style, types, import contract, and that the generated pages a
 	$(BIN)/python docs/generate.py --check
 	$(PYTEST) tests/architecture
 
-bench: $(READY) ## measure against bare loops over the same work, and print the table
+bench: $(READY) ## measure against bare loops and rival libraries over the same work, and print the table
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[bench]'
 	$(PYTEST) tests/benches -m "slow or not slow" -o addopts="--import-mode=importlib --strict-markers" \
 	  -p no:cacheprovider -p no:randomly --benchmark-only -s
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 from checks.breaks import is_broken, share_of
@@ -51,21 +52,22 @@ def group(results: Iterable[Result], topology: Topology) -> list[CauseGroup]:
     """
     graph = _Graph(topology)
     breaks = sorted((graph.broken(result) for result in results if is_broken(result)), key=lambda one: one.order)
-    exact: list[_Break] = []
-    loose: list[_Break] = []
-    attached: list[tuple[_Break, _Break]] = []
+    exact, loose, attached = _ByLeaves(graph), _ByLeaves(graph), _ByLeaves(graph)
+    root_of: list[_Break] = []
     members: dict[tuple[str, str, str], list[Result]] = {}
     for one in breaks:
-        root = _first(graph, (*exact, *loose), one)
+        root = exact.first(one) or loose.first(one)
         if root is None:
-            root = next((its for part, its in attached if graph.explains(part, one)), None)
+            part = attached.first(one)
+            root = None if part is None else _Found(part.number, root_of[part.number])
         if root is None:
-            (loose if one.loose else exact).append(one)
+            (loose if one.loose else exact).add(one)
             members[one.result.fingerprint()] = []
         else:
-            attached.append((one, root))
-            members[root.result.fingerprint()].append(one.result)
-    roots = sorted((*exact, *loose), key=lambda one: one.order)
+            attached.add(one)
+            root_of.append(root.one)
+            members[root.one.result.fingerprint()].append(one.result)
+    roots = sorted((*exact.breaks, *loose.breaks), key=lambda one: one.order)
     return [CauseGroup(root.result, tuple(members[root.result.fingerprint()])) for root in roots]
 
 
@@ -149,7 +151,7 @@ class _Graph:
         return self._laws.get((result.key.source or "", result.key.task), Law.RATIO) is Law.RATIO
 
     def explains(self, one: _Break, other: _Break) -> bool:
-        """Tell whether a break can be the cause of another one."""
+        """Tell whether a break can be the cause of another one that it has leaves in common with."""
         if one.order[0] != other.order[0] or one.order >= other.order:
             return False
         task, later = one.result.key.task, other.result.key.task
@@ -157,7 +159,7 @@ class _Graph:
             return False
         if one.loose and not other.loose and other.result.kind != "fresh":
             return False
-        return meet(one.regions, other.regions) and _is_of_size(one, other)
+        return _is_of_size(one, other)
 
 
 def _is_of_size(one: _Break, other: _Break) -> bool:
@@ -169,5 +171,59 @@ def _is_of_size(one: _Break, other: _Break) -> bool:
     return not known or any(mine >= _FAIR_PART * theirs for mine, theirs in known)
 
 
-def _first(graph: _Graph, roots: Iterable[_Break], one: _Break) -> _Break | None:
-    return next((root for root in roots if graph.explains(root, one)), None)
+_Key = tuple[str | None, ...]
+"""A day and a value of each dimension: of leaves; `ALL`: of what is not restricted there; None: of anything."""
+
+
+class _Found(NamedTuple):
+    number: int
+    one: _Break
+
+
+class _ByLeaves:
+    """Breaks in the order they are added, found by the leaves they may be about.
+
+    Each is kept under every key that somebody it has leaves in common with may ask by. So thousands of breaks of
+    different leaves cost each other nothing.
+    """
+
+    def __init__(self, graph: _Graph):
+        self.breaks: list[_Break] = []
+        self._graph = graph
+        self._kept: dict[_Key, list[int]] = {}
+
+    def add(self, one: _Break) -> None:
+        """Add a break."""
+        number = len(self.breaks)
+        self.breaks.append(one)
+        for key in _keys(one, restricted=(None,), free=(ALL, None)):
+            self._kept.setdefault(key, []).append(number)
+
+    def first(self, other: _Break) -> _Found | None:
+        """Return the break that was added first of those that can be the cause of another one."""
+        best = len(self.breaks)
+        refused: set[int] = set()
+        for key in _keys(other, restricted=(ALL,), free=(None,)):
+            for number in self._kept.get(key, ()):
+                if number >= best:
+                    break
+                if number not in refused and self._graph.explains(self.breaks[number], other):
+                    best = number
+                    break
+                refused.add(number)
+        return _Found(best, self.breaks[best]) if best < len(self.breaks) else None
+
+
+def _keys(one: _Break, *, restricted: _Key, free: _Key) -> set[_Key]:
+    """Return the keys of a break's regions.
+
+    Args:
+        one: The break.
+        restricted: What stands for a dimension that a region restricts, beside its values.
+        free: What stands for one that it does not.
+    """
+    day = one.order[0]
+    choices = [
+        [(*region[name], *restricted) if name in region else free for name in DIMENSIONS] for region in one.regions
+    ]
+    return {(day, *values) for each in choices for values in product(*each)}

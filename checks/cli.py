@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from checks import cli_backtest, cli_incidents, cli_localise, cli_mutate, cli_watch
+from checks import cli_backtest, cli_incidents, cli_localise, cli_mutate, cli_notices, cli_watch
 from reporting.cli_store import StoreName, StoreOption, chosen_store
 from reporting.errors import UsageError, nearest
 
@@ -41,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
     checks_app.command("run")(run)
     checks_app.command("explain")(explain)
     checks_app.command("schema")(schema)
-    for part in (cli_backtest, cli_mutate, cli_watch, cli_localise):
+    for part in (cli_backtest, cli_mutate, cli_watch, cli_notices, cli_localise):
         part.add_to(checks_app)
     cli_incidents.add_to(incidents_app)
     app.add_typer(checks_app, name="checks")
@@ -138,10 +138,13 @@ def _judged(
 def _deliver(context: typer.Context) -> None:
     """Send what waits to be told; what cannot be sent now waits for the next run, and is said on standard error."""
     from checks.deliver import deliver
+    from checks.reminders import remind
 
     if not context.obj.sinks:
         return
-    done = deliver(context.obj.store, context.obj.open_sinks(), datetime.now(UTC))
+    now = datetime.now(UTC)
+    remind(context.obj.store, context.obj.sinks, now, context.obj.loaded.values.checks.remind_after)
+    done = deliver(context.obj.store, context.obj.open_sinks(), now)
     if done.sent or done.retried or done.dead:
         typer.echo(f"notices: {done.sent} sent, {done.retried} to be tried again, {done.dead} put aside", err=True)
 

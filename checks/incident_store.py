@@ -6,19 +6,22 @@ transaction ends: two runs at once never open the same incident twice.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection
 from datetime import date as Date
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, text, update
+from sqlalchemy import Connection, Dialect, bindparam, func, or_, select, text, update
 
 from checks.blocking import Held, holding
-from checks.incidents import OPEN_STATES, Action, ActionKind, Incident, IncidentState, Severity
+from checks.incidents import OPEN_STATES, Action, ActionKind, Incident, IncidentState
 from checks.lifecycle import Step
+from checks.marks import unmended_days
 from reporting.errors import StoreError, UsageError, nearest
 from reporting.plans import Leaf
+from reporting.stores.sql_hot import HotStatement
 from reporting.stores.sql_work import SqlUnitOfWork, iso
 from reporting.tables import incident, incident_action
 
@@ -192,25 +195,31 @@ def holds(
         planid: Its plan; None: of whichever plan.
         redone: The days of that plan.
     """
+    rows = _that_hold(connection.dialect).run(connection, {"date": date}).fetchall()
+    found = [_parsed(row[0]) for row in rows]
+    return holding(found, Leaf(task, date, category, subinstance), planid, redone)
+
+
+@functools.cache
+def _that_hold(dialect: Dialect) -> HotStatement:
+    """Return the question for the open incidents up to a day that hold anything: every claim of a worker asks it."""
     c = incident.c
-    statement = (
-        select(c.body).where(_OPEN, c.date <= date, c.body.contains(_HAS_HOLDS, autoescape=True)).order_by(c.episode)
+    is_open = or_(*(c.state == state.value for state in OPEN_STATES))
+    statement = select(c.body).where(
+        is_open, c.date <= bindparam("date", type_=c.date.type), c.body.contains(_HAS_HOLDS, autoescape=True)
     )
-    return holding(_incidents(connection, statement), Leaf(task, date, category, subinstance), planid, redone)
+    return HotStatement(statement.order_by(c.episode), dialect)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(body: str) -> Incident:
+    """Return an incident that nobody changes: the same few hold work, claim after claim."""
+    return Incident.model_validate_json(body)
 
 
 def incident_days(connection: Connection, first: Date, last: Date) -> frozenset[tuple[str, Date]]:
-    """Return (task, day) that no baseline should hold: a break that pages was found there and was never mended.
-
-    With the tasks of the impact. What has passed since, or was called benign, is left out, and so is what only warns:
-    a lasting small shift nobody looks at would else use up the baseline.
-    """
-    found = set()
-    for one in list_incidents(connection, states=None, first=first, last=last):
-        mended = not one.is_open and not one.closed_by and one.state is not IncidentState.EXPIRED
-        if one.severity is Severity.PAGE and one.fired_at is not None and not mended and not one.benign:
-            found |= {(task, one.date) for task in (one.key.task, *(part.task for part in one.impact))}
-    return frozenset(found)
+    """Return (task, day) that no baseline should hold, of a range of days; see `checks.marks.unmended_days`."""
+    return unmended_days(list_incidents(connection, states=None, first=first, last=last))
 
 
 def _incidents(connection: Connection, statement: Any) -> list[Incident]:

@@ -320,6 +320,8 @@ class Event(StrEnum):
     UPDATE = "update"
     ACKNOWLEDGE = "acknowledge"
     RESOLVE = "resolve"
+    REMIND = "remind"
+    """It has been firing for some time since it was last told, and nobody has it."""
     SUMMARY = "summary"
     """Too many at once: one trigger for all; its resolve comes when the last of them has ended."""
 

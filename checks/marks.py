@@ -1,4 +1,4 @@
-"""What really went wrong: incidents that people have marked, to measure the checks' alerts against."""
+"""What really went wrong, as incidents tell it: marked ones to measure alerts against, unmended ones for baselines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from checks.causes import Region, meet, regions_of
-from checks.incidents import Incident, IncidentState
+from checks.incidents import Incident, IncidentState, Severity
 from checks.result import Result
 from checks.selection import task_after
 from reporting.days import parse_day
@@ -50,6 +50,23 @@ def marks_of(incidents: Iterable[Incident]) -> list[Mark]:
 def benign_of(incidents: Iterable[Incident]) -> dict[str, datetime]:
     """Return the fingerprints that a person has called benign, with the moment."""
     return {one.fingerprint: one.closed_at for one in incidents if one.benign and one.closed_at is not None}
+
+
+def unmended_days(incidents: Iterable[Incident]) -> frozenset[tuple[str, Date]]:
+    """Return (task, day) that no baseline should hold: a break that pages was found there and was never mended.
+
+    With the tasks of the impact. What has passed since, or was called benign, is left out, and so is what only warns:
+    a lasting small shift nobody looks at would else use up the baseline.
+
+    Args:
+        incidents: Open ones and those that have ended, in any order.
+    """
+    found = set()
+    for one in incidents:
+        mended = not one.is_open and not one.closed_by and one.state is not IncidentState.EXPIRED
+        if one.severity is Severity.PAGE and one.fired_at is not None and not mended and not one.benign:
+            found |= {(task, one.date) for task in (one.key.task, *(part.task for part in one.impact))}
+    return frozenset(found)
 
 
 def read_marks(path: Path, topology: Topology) -> list[Mark]:

@@ -54,6 +54,38 @@ class SinkStatus(BaseModel):
     error: str
 
 
+class NoticeLine(BaseModel):
+    """One notice as a list of them shows it.
+
+    Attributes:
+        id: Its number in the store, by which a command names it.
+        notice_id: What the other side knows it by.
+        sink: To whom.
+        episode: Of which incident.
+        event: What happened.
+        state: Where it stands.
+        attempts: How often it was tried.
+        created_at: When it was written, or revived.
+        available_at: Before then it is not tried again.
+        sent_at: When it was taken; None where it was not.
+        error: What the latest attempt met; None where it met nothing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int
+    notice_id: str
+    sink: str
+    episode: str
+    event: str
+    state: NoticeState
+    attempts: int
+    created_at: datetime
+    available_at: datetime
+    sent_at: datetime | None
+    error: str | None
+
+
 def drafts_to_rows(
     drafts: Sequence[NoticeDraft], sinks: Sequence[SinkSettings], now: datetime, told: Collection[tuple[str, str]]
 ) -> list[dict[str, Any]]:
@@ -77,11 +109,12 @@ def drafts_to_rows(
             if not known and not (news and draft.incident.severity.value in sink.severities):
                 continue
             heard.add((sink.name, draft.episode))
-            rows.append(_row(draft, sink.name, now))
+            rows.append(row_of(draft, sink.name, now))
     return rows
 
 
-def _row(draft: NoticeDraft, sink: str, now: datetime) -> dict[str, Any]:
+def row_of(draft: NoticeDraft, sink: str, now: datetime) -> dict[str, Any]:
+    """Return the row of one notice for one sink."""
     return {
         "notice_id": f"{draft.name}|{sink}",
         "sink": sink,
@@ -237,18 +270,56 @@ def delivery_status(store: SqlStore) -> list[SinkStatus]:
     ]
 
 
-def revive(store: SqlStore, now: datetime, sinks: Collection[str] | None = None) -> int:
+def list_notices(
+    store: SqlStore,
+    *,
+    states: Collection[NoticeState] | None = None,
+    sinks: Collection[str] | None = None,
+    ids: Collection[int] | None = None,
+    limit: int | None = None,
+) -> list[NoticeLine]:
+    """Return notices, the latest first.
+
+    Args:
+        store: Whose.
+        states: Only those that stand so; None: all.
+        sinks: Only of these; None: of all.
+        ids: Only these; None: any.
+        limit: At most so many.
+    """
+    c = notice.c
+    chosen = _chosen(sinks, ids)
+    if states is not None:
+        chosen.append(c.state.in_(sorted(state.value for state in states)))
+    names = [name for name in NoticeLine.model_fields if name != "id"]
+    columns = (c.seq.label("id"), *(c[name] for name in names))
+    statement = select(*columns).where(*chosen).order_by(c.seq.desc()).limit(limit)
+    with store.read() as connection:
+        rows = connection.execute(statement).mappings().all()
+    return [NoticeLine(**{**row, "available_at": datetime.fromtimestamp(row["available_at"], UTC)}) for row in rows]
+
+
+def revive(
+    store: SqlStore, now: datetime, sinks: Collection[str] | None = None, ids: Collection[int] | None = None
+) -> int:
     """Let the dead be sent again, as if they were new; return how many.
+
+    Those of an episode whose end the sink has been told since stay dead: they would open an alert that nothing ends.
 
     Args:
         store: Whose notices.
         now: They are due then, and have a day from then.
         sinks: Only of these; None: of all.
+        ids: Only these; None: all.
     """
-    c = notice.c
-    chosen = [c.state == NoticeState.DEAD.value]
-    if sinks is not None:
-        chosen.append(c.sink.in_(sorted(sinks)))
+    c, later = notice.c, notice.alias()
+    over = select(later.c.seq).where(
+        later.c.sink == c.sink,
+        later.c.episode == c.episode,
+        later.c.event == Event.RESOLVE.value,
+        later.c.state == NoticeState.SENT.value,
+        later.c.seq > c.seq,
+    )
     values = {
         "state": NoticeState.WAITING.value,
         "attempts": 0,
@@ -256,5 +327,11 @@ def revive(store: SqlStore, now: datetime, sinks: Collection[str] | None = None)
         "created_at": iso(now.astimezone(UTC)),
         "error": None,
     }
+    dead = update(notice).where(c.state == NoticeState.DEAD.value, ~over.exists(), *_chosen(sinks, ids))
     with store.begin() as work:
-        return int(work.connection.execute(update(notice).where(*chosen).values(values)).rowcount)
+        return int(work.connection.execute(dead.values(values)).rowcount)
+
+
+def _chosen(sinks: Collection[str] | None, ids: Collection[int] | None) -> list[Any]:
+    found: list[Any] = [] if sinks is None else [notice.c.sink.in_(sorted(sinks))]
+    return found if ids is None else [*found, notice.c.seq.in_(sorted(ids))]

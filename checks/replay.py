@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date as Date
 from datetime import datetime
 from typing import NamedTuple
 
 from checks.engine import judge
 from checks.history import Need
-from checks.incidents import Event, Incident, IncidentState, Severity
+from checks.incidents import Event, Incident
 from checks.kinds.base import Check
 from checks.lifecycle import Step, step
+from checks.marks import unmended_days
 from checks.result import Result
 from checks.run import localise_drifts
 from checks.scan import scan
@@ -91,16 +92,6 @@ class Memory:
         return [one for told in first for one in ([self._incidents[name] for name in told.members] or [told])]
 
     def left_out(self, now: datetime) -> frozenset[tuple[str, Date]]:
-        """Return (task, day) that no baseline should hold, by the rule of `checks.incident_store.incident_days`."""
+        """Return (task, day) that no baseline should hold, see `checks.marks.unmended_days`."""
         benign = {print_ for print_, said_at in self._benign.items() if said_at <= now}
         return unmended_days(one for one in self._incidents.values() if one.fingerprint not in benign)
-
-
-def unmended_days(incidents: Iterable[Incident]) -> frozenset[tuple[str, Date]]:
-    """Return (task, day) on which a break that pages was found and never mended, with the tasks of its impact."""
-    found = set()
-    for one in incidents:
-        mended = not one.is_open and not one.closed_by and one.state is not IncidentState.EXPIRED
-        if one.severity is Severity.PAGE and one.fired_at is not None and not mended and not one.benign:
-            found |= {(task, one.date) for task in (one.key.task, *(part.task for part in one.impact))}
-    return frozenset(found)

@@ -21,6 +21,7 @@ from checks.engine import explained, judge
 from checks.incident_store import incident_days
 from checks.incidents import Incident
 from checks.kinds.drift import Drift
+from checks.last_change import with_last_change
 from checks.result import Result, Status, status_of
 from checks.scan import leaf_history, scan
 from checks.sinks.settings import SinkSettings
@@ -138,8 +139,9 @@ def judge_day(
     view = scan(store, topology, date, as_of=moment, needs=needs, **past)
     results = judge(loaded.file, view, loaded.config_hash)
     results = localise_drifts(store, view, loaded, results, past)
+    results = with_last_change(store, view, results, as_of)
     return Run(
-        run_id=f"{date:%Y%m%d}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        run_id=_new_run_id(date, now),
         date=date,
         as_of=moment,
         config_hash=loaded.config_hash,
@@ -147,6 +149,27 @@ def judge_day(
         results=tuple(results),
         started_at=now,
     )
+
+
+def _new_run_id(date: Date, now: datetime) -> str:
+    return f"{date:%Y%m%d}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def book_unchanged(books: SqlStore, run: Run, now: datetime) -> Run:
+    """Write that a day was looked at and is as a run has judged it; return the run of this look, without results.
+
+    Args:
+        books: Where runs are written.
+        run: The one whose verdict stands.
+        now: Aware; the moment that the verdict is of as well.
+
+    Raises:
+        StoreError: the store failed.
+    """
+    again = replace(run, run_id=_new_run_id(run.date, now), as_of=now, started_at=now, results=(), incidents=(), told=0)
+    with books.begin() as work:
+        _write(work, again, now, act=False, unchanged_since=run.run_id)
+    return again
 
 
 def _incident_days(books: SqlStore | None, date: Date, back: int) -> Collection[tuple[str, Date]]:
@@ -178,10 +201,15 @@ def localise_drifts(
     return found
 
 
-def _write(work: SqlUnitOfWork, found: Run, finished_at: datetime, *, act: bool) -> None:
+def _write(
+    work: SqlUnitOfWork, found: Run, finished_at: datetime, *, act: bool, unchanged_since: str | None = None
+) -> None:
     """Write the run and each of its results, also the passes: what was looked at is as much a fact as what broke."""
     counts = Counter(result.status.value for result in found.results)
-    body = {"counts": dict(sorted(counts.items())), "acted": act, "incidents": [one.episode for one in found.incidents]}
+    episodes = [one.episode for one in found.incidents]
+    body: dict[str, Any] = {"counts": dict(sorted(counts.items())), "acted": act, "incidents": episodes}
+    if unchanged_since is not None:
+        body["unchanged_since"] = unchanged_since
     shared = {"run_id": found.run_id, "date": found.date, "as_of": iso(found.as_of), "config_hash": found.config_hash}
     work.connection.execute(
         t.check_run.insert().values(

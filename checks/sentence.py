@@ -107,6 +107,8 @@ def number(value: float) -> str:
 def _counted(unit: str, count: float) -> str:
     """Return a unit in the number that goes with a count; a plural is left as it is."""
     if count == 1:
+        if unit.endswith("leaves"):
+            return f"{unit[:-6]}leaf"
         return unit[:-1] if unit.endswith("s") and not unit.endswith("ss") else unit
     return unit if unit.endswith("s") and not unit.endswith("ss") else _plural(unit)
 

@@ -1,9 +1,11 @@
-"""What is told of an incident, and when: once that it fires, each time it worsens, once that it is over. Pure."""
+"""What is told of an incident, and when: that it fires, each time it worsens, that nobody has it, its end. Pure."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from checks.episodes import Turn
-from checks.incidents import ActionKind, Event, Incident, IncidentState, NoticeDraft, Notified
+from checks.incidents import ActionKind, Event, Incident, IncidentState, NoticeDraft, Notified, Severity
 
 
 def wants_trigger(incident: Incident, turn: Turn) -> bool:
@@ -37,6 +39,22 @@ def update(turn: Turn) -> bool:
     if worse:
         turn.note(ActionKind.WORSEN, incident.result.reason, severity=incident.severity.value, size=incident.size)
     return True
+
+
+def wants_reminder(incident: Incident, now: datetime) -> bool:
+    """Tell whether an incident that was told is to be told again should nobody take it.
+
+    It pages, it fires, and nobody has acknowledged it, silenced it or found its cause upstream. What only warns is not
+    repeated.
+    """
+    return (
+        incident.severity is Severity.PAGE
+        and incident.state is IncidentState.FIRING
+        and incident.acknowledged is None
+        and incident.cause is None
+        and told_alone(incident)
+        and not incident.is_snoozed(now)
+    )
 
 
 def told_alone(incident: Incident) -> bool:

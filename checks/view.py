@@ -70,6 +70,11 @@ class View:
         return {task: tuple(leaves) for task, leaves in by_task.items()}
 
     @cached_property
+    def _grouped(self) -> dict[tuple[str, tuple[Dimension, ...]], dict[Group, list[Leaf]]]:
+        """What `grouped` has answered so far."""
+        return {}
+
+    @cached_property
     def plan(self) -> Mapping[str, Plan]:
         """Plans by id."""
         return {plan.planid: plan for plan in self.plans}
@@ -87,11 +92,17 @@ class View:
         return not (plan.was_complete(self.as_of) or plan.was_promoted(self.as_of))
 
     def grouped(self, task: str, by: Sequence[Dimension]) -> dict[Group, list[Leaf]]:
-        """Return a task's leaves of the day by the values of some dimensions, sorted by group."""
-        groups: dict[Group, list[Leaf]] = {}
-        for leaf in self.leaves.get(task, ()):
-            groups.setdefault(group_of(leaf, by), []).append(leaf)
-        return dict(sorted(groups.items()))
+        """Return a task's leaves of the day by the values of some dimensions, sorted by group.
+
+        Who asks the same again is given the same object, to be read only: most checks ask for the same groups.
+        """
+        found = self._grouped.get((task, tuple(by)))
+        if found is None:
+            groups: dict[Group, list[Leaf]] = {}
+            for leaf in self.leaves.get(task, ()):
+                groups.setdefault(group_of(leaf, by), []).append(leaf)
+            found = self._grouped[task, tuple(by)] = dict(sorted(groups.items()))
+        return found
 
     def records_of(self, leaves: Iterable[Leaf]) -> list[TaskRecord | None]:
         """Return the record that counts of each leaf, None where it has not reported."""

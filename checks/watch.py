@@ -1,16 +1,18 @@
 """Watching: the last days are judged again and again, notices go out, and somebody can ask whether that still happens.
 
 A tick is a function of the stores and the moment; the clock that calls it is `checks.clock`. Of any number of watchers
-one leads. Every run leaves a row in the table check_run, also when all has passed: `alive` counts these against those
-that should be there, so that a checker that has died is noticed by whoever asks, and cannot pass for a quiet day.
+one leads. A day that would be judged as before (`checks.unchanged`) is only looked at. Every look leaves a row in the
+table check_run, also when all has passed: `alive` counts these against those that should be there, so that a checker
+that has died is noticed by whoever asks, and cannot pass for a quiet day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date as Date
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,11 +21,14 @@ from checks.deliver import deliver
 from checks.handling import expire
 from checks.incident_store import known_incidents, write_step
 from checks.moments import business_days, overdue_at
+from checks.reminders import remind
 from checks.repost import repost
-from checks.run import run_checks
+from checks.retention import prune
+from checks.run import Run, book_unchanged, run_checks
 from checks.sinks.base import Sink
 from checks.sinks.settings import SinkSettings
 from checks.spec import LoadedChecks
+from checks.unchanged import Ground, ground_of
 from reporting.errors import EXIT_FAILED, EXIT_OK, FunnelgateError
 from reporting.logs import logger
 from reporting.stores.base import RecordStore
@@ -36,6 +41,10 @@ LEASE = "checks watch"
 """Name of the lease that the leading watcher holds."""
 EXPIRE_DAYS = 30
 """An open incident of a day so long ago is ended: nothing judges that day any more."""
+JUDGE_EVERY = timedelta(hours=1)
+"""A day is judged after this time though nothing seems to have changed: no rule of ours is trusted for longer."""
+PRUNE_BATCHES = 20
+"""Of old evaluations that one tick deletes; what is left waits for the next."""
 _log = logger("watch")
 
 
@@ -49,6 +58,8 @@ class Ran(BaseModel):
     status: str
     incidents: int
     """Opened or changed."""
+    judged: bool = True
+    """False: nothing has changed since the day was judged, whose status this is."""
 
 
 class Tick(BaseModel):
@@ -65,8 +76,20 @@ class Tick(BaseModel):
     dead: int = 0
     reposted: int = 0
     expired: int = 0
+    reminded: int = 0
+    """Notices queued for what nobody has taken; they are among those sent."""
+    pruned: int = 0
+    """Old evaluations deleted."""
     errors: tuple[str, ...] = ()
     """Days that could not be judged, sinks that could not be reached, each with the reason; the rest was done."""
+
+
+class _Judged(NamedTuple):
+    """The latest judgement of a day."""
+
+    run: Run
+    ground: Ground
+    at: datetime
 
 
 class Watcher:
@@ -82,6 +105,8 @@ class Watcher:
         days: How many business days before the present one are looked at.
         owner: Who watches; unique among the watchers of a store.
         lease_seconds: How long it leads without a further tick.
+        remind_after: For how long what pages may be left alone; None: nobody is reminded.
+        keep: How long runs and evaluations are kept; None: for ever.
     """
 
     def __init__(
@@ -96,6 +121,8 @@ class Watcher:
         days: int,
         owner: str,
         lease_seconds: float,
+        remind_after: timedelta | None = None,
+        keep: timedelta | None = None,
     ):
         self.books = books
         self.records = records
@@ -106,6 +133,10 @@ class Watcher:
         self.days = days
         self.owner = owner
         self.lease_seconds = lease_seconds
+        self.remind_after = remind_after
+        self.keep = keep
+        self._judged: dict[Date, _Judged] = {}
+        self._pruned_on: Date | None = None
 
     def tick(self, now: datetime) -> Tick:
         """Judge the days that are due at a moment, and send what is to be told.
@@ -127,9 +158,10 @@ class Watcher:
                 errors.append(f"{day}: {error}")
         expired = self._expire(now)
         told = self._tell(now, errors)
+        pruned = self._prune(now, errors)
         for text in errors:
             _log.error("%s", text)
-        return Tick(at=now, leader=True, runs=tuple(runs), expired=expired, errors=tuple(errors), **told)
+        return Tick(at=now, leader=True, runs=tuple(runs), expired=expired, pruned=pruned, errors=tuple(errors), **told)
 
     def resign(self) -> None:
         """Let another watcher lead at once."""
@@ -137,9 +169,17 @@ class Watcher:
             notices.resign(work.connection, LEASE, self.owner)
 
     def _run(self, day: Date, now: datetime) -> Ran:
+        ground = ground_of(self.records, self.books, self.topology, self.loaded, day, now)
+        before = self._judged.pop(day, None)
+        if ground is not None and before is not None and before.ground == ground and now - before.at < JUDGE_EVERY:
+            run = book_unchanged(self.books, before.run, now)
+            self._judged[day] = before
+            return Ran(date=day, run_id=run.run_id, status=run.status.value, incidents=0, judged=False)
         found = run_checks(
             self.records, self.topology, self.loaded, day, None, now, act=True, books=self.books, sinks=self.sinks
         )
+        if ground is not None:
+            self._judged[day] = _Judged(replace(found, results=(), incidents=()), ground, now)
         return Ran(date=day, run_id=found.run_id, status=found.status.value, incidents=len(found.incidents))
 
     def _expire(self, now: datetime) -> int:
@@ -151,8 +191,9 @@ class Watcher:
         return len(done.incidents)
 
     def _tell(self, now: datetime, errors: list[str]) -> dict[str, int]:
-        found = {"sent": 0, "retried": 0, "dead": 0, "reposted": 0}
+        found = {"sent": 0, "retried": 0, "dead": 0, "reposted": 0, "reminded": 0}
         try:
+            found["reminded"] = remind(self.books, self.sinks, now, self.remind_after)
             found |= deliver(self.books, self.opened, now)._asdict()
             again = repost(self.books, self.opened, now)
         except FunnelgateError as error:
@@ -160,6 +201,19 @@ class Watcher:
             return found
         errors += [f"sink {name}: {error}" for name, error in again.errors.items()]
         return {**found, "reposted": again.posted}
+
+    def _prune(self, now: datetime, errors: list[str]) -> int:
+        """Delete what is old once a day, a part of it in each tick."""
+        if self.keep is None or self._pruned_on == now.date():
+            return 0
+        try:
+            done = prune(self.books, now - self.keep, most_batches=PRUNE_BATCHES)
+        except FunnelgateError as error:
+            errors.append(f"old evaluations: {error}")
+            return 0
+        if done.is_done:
+            self._pruned_on = now.date()
+        return done.evaluations
 
 
 def due_days(records: RecordStore, topology: Topology, now: datetime, days: int) -> list[Date]:

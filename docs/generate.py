@@ -111,12 +111,31 @@ def settings() -> Iterator[tuple[str, str, type[BaseModel]]]:
     for name, model in top.items():
         if inspect.isclass(model) and issubclass(model, BaseModel):
             yield name, CONFIG_NAME, model
+            for field, found in model.model_fields.items():
+                for heading, kind in _kinds(found.annotation):
+                    yield f"{name}.{field}[]{heading}", CONFIG_NAME, kind
     yield "(top)", "pipeline.yaml", Topology
     yield "tasks.NAME", "pipeline.yaml", TaskSpec
     yield "edges[]", "pipeline.yaml", Edge
     for task, module in TASKS.items():
         yield f"tasks.{task}.settings", "pipeline.yaml", importlib.import_module(module).Settings
     yield "tasks.evaluate.settings.floors[]", "pipeline.yaml", Floor
+
+
+def _kinds(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield ("", what all have) and (` of kind NAME`, the model) of a list whose entries are told apart by `kind`."""
+    members = [part for part in _parts(annotation) if inspect.isclass(part) and issubclass(part, BaseModel)]
+    if len(members) < 2:
+        return
+    yield "", next(base for base in members[0].__mro__ if all(issubclass(member, base) for member in members))
+    for member in members:
+        yield f" of kind {_type_name(member.model_fields['kind'].annotation)}", member
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
@@ -183,9 +202,12 @@ def settings_page() -> str:
         f"`{CONFIG_NAME}`, names that file; without it the graph that comes with funnelgate is used.",
         "",
     ]
+    listed: set[type[BaseModel]] = set()
     for section, file, model in settings():
         lines += [f"## {section}", "", f"In `{file}`. {(inspect.getdoc(model) or '').splitlines()[0]}", ""]
-        rows = list(keys(model))
+        common = {row for base in listed.intersection(model.__mro__[1:]) for row in keys(base)}
+        rows = [row for row in keys(model) if row not in common]
+        listed.add(model)
         if rows:
             lines += ["| key | type | default | |", "|---|---|---|---|"]
             lines += [f"| `{key}` | {kind} | {default} | {_cell(text)} |" for key, kind, default, text in rows]
@@ -205,6 +227,8 @@ def _cell(text: str) -> str:
 def _type_name(kind: Any) -> str:
     if inspect.isclass(kind) and issubclass(kind, StrEnum):
         return " or ".join(kind)
+    if inspect.isclass(kind) and issubclass(kind, BaseModel) and "kind" in kind.model_fields:
+        kind = kind.model_fields["kind"].annotation
     origin, parts = get_origin(kind), [part for part in get_args(kind) if part is not Ellipsis]
     if origin is None:
         name = str(getattr(kind, "__name__", kind))

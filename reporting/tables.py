@@ -320,7 +320,7 @@ notice = Table(
     Column("notice_id", String(128), nullable=False, unique=True),  # the same notice is never queued twice
     Column("sink", String(64), nullable=False),
     Column("episode", String(64), nullable=False),
-    Column("event", String(16), nullable=False),  # trigger | update | acknowledge | resolve | summary
+    Column("event", String(16), nullable=False),  # trigger | update | remind | acknowledge | resolve | summary
     Column("body", Text, nullable=False),
     Column("created_at", String(32), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),

@@ -160,6 +160,7 @@ def _nothing_ran(view: View, task: str) -> Finding:
         expected=1,
         tolerance=0,
         unit="leaves",
+        details={"planids": []},
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from checks.kinds.base import Check, Finding, Instance, Table
-from checks.leaves import names_of
+from checks.leaves import MOST, names_of
 from checks.reported import Reported, reported
 from checks.result import Status
 from checks.selection import Except, Tasks, tasks_of
@@ -195,6 +195,7 @@ class Fresh(Check):
                 "minutes_late": round(max(times.minutes_late, so_far), 2),
                 "late": names_of(times.late),
                 "missing": names_of(times.missing),
+                "missing_in": times.missing_in(grain),
                 "planids": found.planids(view),
             },
         )
@@ -222,6 +223,15 @@ class _Times(NamedTuple):
         """Of the latest leaf that is there; 0 where none is late."""
         latest = max(self.there.values(), default=self.due)
         return max(0.0, (latest - self.due).total_seconds() / 60)
+
+    def missing_in(self, grain: Sequence[str]) -> dict[str, list[str]]:
+        """Return, by dimension, the values of the missing leaves; not of one that they have all the values of."""
+        found: dict[str, list[str]] = {}
+        for dimension in (dimension for dimension in DIMENSIONS if dimension in grain):
+            values, every = ({getattr(leaf, dimension) for leaf in leaves} for leaves in (self.missing, self.leaves))
+            if values and values != every and len(values) <= MOST:
+                found[dimension] = sorted(values)
+        return found
 
     def table(self, grain: Sequence[str]) -> Table | None:
         """Return one expected delivery a leaf, and whether it came in time; None where there is no place to name."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from checks.kinds.base import Check, Finding, Instance, Levels, Table, Tolerance
+from checks.leaves import MOST
 from checks.reported import unit_of
 from checks.result import Place, Status
 from checks.selection import Except, GroupBy, Tasks, grain_within, instance_name, require_grain, tasks_of
@@ -20,7 +22,7 @@ from reporting.key import Name
 from reporting.measures import parse_measure, value_of
 from reporting.plans import Leaf, Plan, PlanKind, PlanState
 from reporting.record import State, TaskRecord
-from reporting.topology import DIMENSIONS, Topology
+from reporting.topology import DIMENSIONS, Dimension, Topology
 
 
 def _several(value: Any) -> Any:
@@ -38,10 +40,13 @@ Kinds = Annotated[
 class PlanDiff(Check):
     """`{kind: plan_diff, candidate: rerun, tolerance: {rel: 0.005}, group_by: [subinstance]}`.
 
-    The candidate is the latest plan of the named kinds that touches the day, is neither promoted nor abandoned, and has
-    completed. Only leaves within its scope are compared, of tasks that it has done: each measure is summed over its own
-    records, and over what counted before it (or over the plan that `base` names). Nothing to compare is
-    `not_evaluated` and does not count.
+    The candidate is the latest plan of the named kinds that touches the day, is neither promoted nor abandoned, has
+    completed, and whose leaves no later plan that was promoted has all done again. Only leaves within its scope are
+    compared, of tasks that it has done: each measure is summed over its own records, and over what counted before it
+    (or over the plan that `base` names). Nothing to compare is `not_evaluated` and does not count.
+
+    Where none waits, the latest that was promoted is compared with what counts, on the leaves where that is itself: it
+    passes, and what was found while it, or another one that it took the place of, was waiting is over.
     """
 
     kind: Literal["plan_diff"]
@@ -90,25 +95,28 @@ class PlanDiff(Check):
             yield from self._of_task(view, comparison, instance.task, measure)
 
     def _comparison(self, view: View) -> tuple[_Comparison | None, str]:
-        wanted = [
+        touching = [
             plan
             for plan in view.plans
             if plan.kind in self.candidate
             and view.date in plan.dates
             and plan.created_at <= view.as_of
             and plan.state is not PlanState.ABANDONED
-            and not plan.was_promoted(view.as_of)
             and plan.planid != self.base
         ]
-        kinds = " or ".join(self.candidate)
-        if not wanted:
+        promoted = [plan for plan in touching if plan.was_promoted(view.as_of)]
+        waiting = [plan for plan in touching if plan not in promoted and not _is_overtaken(view, plan)]
+        if not waiting and promoted:
+            return _Comparison(view, max(promoted, key=_made), self.base, counts=True), ""
+        if not waiting:
+            kinds = " or ".join(self.candidate)
             return None, f"nothing to compare: no plan of kind {kinds} that waits to be promoted"
-        candidate = max(wanted, key=lambda plan: (plan.created_at, plan.planid))
+        candidate = max(waiting, key=_made)
         if not candidate.was_complete(view.as_of):
             return None, f"plan {candidate.planid} is still at work"
         if self.base != "effective" and self.base not in view.plan:
             return None, f"nothing to compare: there is no plan {self.base!r} on this day"
-        return _Comparison(view, candidate, self.base), ""
+        return _Comparison(view, candidate, self.base, counts=False), ""
 
     def _of_task(self, view: View, comparison: _Comparison, task: str, measure: str) -> Iterator[Finding]:
         by = grain_within(view.topology, (task,), self.group_by)
@@ -138,7 +146,7 @@ class PlanDiff(Check):
         lacking = sum(_lacks(record, measure) for pair in pairs for record in pair)
         if lacking:
             reason = f"{lacking} records do not hold {measure}"
-            return Finding(instance, place, Status.NOT_EVALUATED, reason, unit=unit)
+            return Finding(instance, place, Status.NOT_EVALUATED, reason, counts=not comparison.counts, unit=unit)
         actual, expected = (np.array([_of(pair[side], measure) for pair in pairs]) for side in (0, 1))
         value, before = float(actual.sum()), float(expected.sum())
         tolerance = self.tolerance.around(before)
@@ -149,12 +157,12 @@ class PlanDiff(Check):
         if status is not Status.PASS and dimensions and min(actual.min(), expected.min()) >= 0:
             values = tuple(group_of(leaf, dimensions) for leaf in leaves)
             table = Table(dimensions, values, actual, expected, exact=True)
+        than = _than(comparison, before, tolerance)
         return Finding(
             instance,
             place,
             status,
-            f"{measure} of plan {comparison.candidate.planid} is {value:,.6g}, of what counted before it"
-            f" {before:,.6g}; allowed is a difference of {tolerance:,.6g}",
+            f"{measure} of plan {comparison.candidate.planid} is {value:,.6g}, {than}",
             value=value,
             expected=before,
             tolerance=tolerance,
@@ -166,9 +174,16 @@ class PlanDiff(Check):
                 "candidate": comparison.candidate.planid,
                 "base": self.base,
                 "leaves": len(leaves),
+                "within": _within(leaves, view.leaves.get(place.task, ()), grain),
                 "planids": [comparison.candidate.planid],
             },
         )
+
+
+def _than(comparison: _Comparison, before: float, tolerance: float) -> str:
+    if comparison.counts:
+        return "and that is what counts: it was promoted"
+    return f"of what counted before it {before:,.6g}; allowed is a difference of {tolerance:,.6g}"
 
 
 @dataclass(frozen=True)
@@ -178,6 +193,8 @@ class _Comparison:
     view: View
     candidate: Plan
     name_of_base: str
+    counts: bool
+    """The candidate was promoted: it is compared with what counts, where that is itself."""
 
     @cached_property
     def own(self) -> dict[Leaf, TaskRecord]:
@@ -197,7 +214,9 @@ class _Comparison:
         return {leaf_of(record.key): record for record in self.view.records if record.key.planid == planid}
 
     @property
-    def _base(self) -> dict[Leaf, TaskRecord]:
+    def _base(self) -> Mapping[Leaf, TaskRecord]:
+        if self.counts:
+            return self.view.counting
         return self._before if self.name_of_base == "effective" else self._named
 
     def base(self, leaf: Leaf) -> TaskRecord | None:
@@ -208,14 +227,42 @@ class _Comparison:
 
         A leaf in the candidate's scope that only one side has counts as 0 on the other.
         """
-        expected = self.view.expected.get(self.candidate.planid, frozenset())
-        own = {leaf for leaf in self.own if leaf.task == task}
-        own |= {leaf for leaf in expected if leaf.task == task and leaf.date == self.view.date}
+        own = {leaf for leaf in _leaves_of(self.view, self.candidate) if leaf.task == task}
         base = {leaf for leaf in self._base if leaf.task == task and self.candidate.covers(leaf)}
+        if self.counts:
+            own = base = {leaf for leaf in own | base if self.view.planid(leaf) == self.candidate.planid}
         groups: dict[Group, list[Leaf]] = {}
         for leaf in sorted(own | base) if own and base else ():
             groups.setdefault(group_of(leaf, by), []).append(leaf)
         return dict(sorted(groups.items()))
+
+
+def _made(plan: Plan) -> tuple[datetime, str]:
+    return plan.created_at, plan.planid
+
+
+def _is_overtaken(view: View, plan: Plan) -> bool:
+    """Tell whether a plan made later has done all its leaves again, and was promoted: this one is out of date."""
+    mine = _leaves_of(view, plan)
+    counting = [one for one in view.plans if one.was_promoted(view.as_of) and one.state is not PlanState.ABANDONED]
+    later = [one for one in counting if _made(one) > _made(plan)]
+    return bool(mine) and any(all(one.covers(leaf) for leaf in mine) for one in later)
+
+
+def _leaves_of(view: View, plan: Plan) -> set[Leaf]:
+    """Return the day's leaves that a plan has done or was to do."""
+    done = {leaf_of(record.key) for record in view.records if record.key.planid == plan.planid}
+    return done | {leaf for leaf in view.expected.get(plan.planid, ()) if leaf.date == view.date}
+
+
+def _within(leaves: Sequence[Leaf], every: Sequence[Leaf], grain: Sequence[Dimension]) -> dict[str, list[str]]:
+    """Return, by dimension, the values that were compared, where the task has others too."""
+    found: dict[str, list[str]] = {}
+    for dimension in (dimension for dimension in DIMENSIONS if dimension in grain):
+        values = {getattr(leaf, dimension) for leaf in leaves}
+        if len(values) <= MOST and not {getattr(leaf, dimension) for leaf in every} <= values:
+            found[dimension] = sorted(values)
+    return found
 
 
 def _lacks(record: TaskRecord | None, measure: str) -> bool:

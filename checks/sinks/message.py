@@ -134,7 +134,7 @@ def _mark(notice: Notice) -> str:
     if notice.event is Event.ACKNOWLEDGE:
         return "acknowledged"
     level = "PAGE" if incident.severity is Severity.PAGE else "warn"
-    return f"{level}, worse" if notice.event is Event.UPDATE else level
+    return level + {Event.UPDATE: ", worse", Event.REMIND: ", nobody has it"}.get(notice.event, "")
 
 
 def _subject(incident: Incident) -> str:

@@ -84,6 +84,7 @@ class LogSink(SinkSettings):
     """JSON lines with ECS field names."""
 
     kind: Literal["log"]
+    """This sort of sink."""
     path: Path | None = None
     """A file of its own, relative to the settings file; null: the log of funnelgate."""
 
@@ -92,6 +93,7 @@ class WebhookSink(SinkSettings):
     """A POST of JSON to an address that is a secret: from the environment or a file."""
 
     kind: Literal["webhook"]
+    """This sort of sink."""
     url_env: str | None = None
     """The environment variable that holds the address."""
     url_file: Path | None = None
@@ -132,6 +134,7 @@ class AlertmanagerSink(SinkSettings):
     """Prometheus Alertmanager, by its API version 2."""
 
     kind: Literal["alertmanager"]
+    """This sort of sink."""
     url: str
     """`https://host:9093`, with the route prefix if it has one; `/api/v2/alerts` is added."""
     user: str | None = None
@@ -170,6 +173,7 @@ class PagerDutySink(SinkSettings):
     """PagerDuty, by its Events API version 2."""
 
     kind: Literal["pagerduty"]
+    """This sort of sink."""
     key_env: str | None = None
     """The environment variable that holds the routing key (the integration key of the service)."""
     key_file: Path | None = None
@@ -193,6 +197,7 @@ class AppriseSink(SinkSettings):
     """Any service of apprise (extra `alerts`): Slack, e-mail, Teams and a hundred others."""
 
     kind: Literal["apprise"]
+    """This sort of sink."""
     url_env: str | None = None
     """The environment variable that holds apprise's address: `mailto://user:password@host?to=oncall@example.org`."""
     url_file: Path | None = None

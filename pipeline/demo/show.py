@@ -23,7 +23,7 @@ from pipeline.demo.arrivals import write_arrivals
 from pipeline.demo.detection import Report, judge_day, read_drawn
 from pipeline.demo.found import Searched, search_photos, tell_detection, tell_search
 from pipeline.demo.rows import read_items
-from pipeline.demo.stage import stage_of
+from pipeline.demo.stage import open_stage, stage_of
 from pipeline.partitions import Partitions
 from pipeline.place import Place
 from pipeline.plans import PlanRequest, find_or_make_plans
@@ -129,7 +129,8 @@ def run_demo(
     told = None
     if checks_at is not None:
         stage = stage_of(place, _SETTINGS) / "funnelgate.yaml"
-        told = story.play(place_at(stage), checks_at(stage), span, console, workers=workers, quiet=as_json)
+        acted = open_stage(place_at, stage)
+        told = story.play(acted, checks_at(stage), span, console, workers=workers, quiet=as_json)
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(_document(shown, searched, told, seconds), indent=1))  # noqa: T201 - the command's output

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.place import Place
 from reporting.errors import UsageError
+from reporting.settings import ElasticSettings
 
 _DATABASE = Path("state/funnelgate.db")
 """Where `StoreSettings.url` has it unless told otherwise."""
@@ -45,3 +48,13 @@ def stage_of(place: Place, settings_text: str) -> Path:
     (waiting / "funnelgate.yaml").write_text(settings_text, encoding="utf-8")
     waiting.rename(stage)
     return stage
+
+
+def open_stage(place_at: Callable[[Path], Place], settings: Path) -> Place:
+    """Open the copy, without any cluster: one that the environment names holds the week itself, which stays balanced.
+
+    Args:
+        place_at: Opens the project of a settings file.
+        settings: Of the copy.
+    """
+    return replace(place_at(settings), elastic=ElasticSettings(), shipping=nullcontext)

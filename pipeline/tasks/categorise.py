@@ -70,9 +70,10 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     declared = [category_name(text, "") for text in rows["category"].to_pylist()]
     if settings.by == "predicted":
         gallery = open_gallery(settings.gallery)
+        model = str(open_embedder(gallery.spec.embedder).ref)
         rows, decisions = _predicted(leaf, rows, gallery, settings, known)
     else:
-        gallery = None
+        gallery, model = None, ""
         decisions = [declared_decision(name if name in known else known[-1], name) for name in declared]
     placed = _with_decisions(rows, decisions, declared)
     for category in known:
@@ -81,7 +82,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
         books.take(mine["object"].to_pylist())
         books.keep(mine["object"].to_pylist())
         if gallery is not None:
-            books.use("model", gallery.spec.embedder)
+            books.use("model", model)
             books.use("space", gallery.spec.space_id)
             books.use("gallery", f"{gallery.spec.name}@{gallery.spec.version}:{gallery.spec.sha256[:16]}")
         here = [(one, said) for one, said in zip(decisions, declared, strict=True) if one.category == category]

@@ -65,7 +65,10 @@ OWNERS: dict[str, tuple[str, ...]] = {
         # Incidents and notices are rows beside the records, written in one transaction with them.
         "checks/incident_store.py",
         "checks/notices.py",
+        "checks/reminders.py",
         "checks/repost.py",
+        "checks/retention.py",
+        "checks/unchanged.py",
         "checks/watch.py",
     ),
     "torch": (),

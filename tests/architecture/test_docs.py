@@ -14,6 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import funnelgate
+from checks.sinks.settings import KINDS
 from pipeline.project import default_topology
 from reporting.topology import Topology
 from reporting.yaml_source import YamlSource
@@ -52,6 +53,14 @@ def test_the_generated_settings_name_every_key_that_settings_accept():
     }
     listed = {f"{section}.{key}" for section, file, model in generate.settings() for key, *_ in generate.keys(model)}
     assert {name for name in fields if "." in name} <= listed
+
+
+@pytest.mark.parametrize(("kind", "model"), KINDS.items())
+def test_every_key_of_a_sink_stands_on_the_page_about_settings(kind, model):
+    text = (REPOSITORY / "docs" / "settings.md").read_text(encoding="utf-8")
+    sections = dict(part.split("\n", 1) for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:])
+    common, own = sections["checks.sinks[]"], sections[f"checks.sinks[] of kind {kind}"]
+    assert {name for name in model.model_fields if f"| `{name}` |" in common + own} == set(model.model_fields)
 
 
 def reasons_by_section(text: str) -> dict[str, list[str]]:

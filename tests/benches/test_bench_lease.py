@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,36 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sqlalchemy import event, text
 
+from checks.incident_store import write_step
+from funnelgate import Services
 from pipeline import instances
+from pipeline.holds import claim_free
+from pipeline.instances import Claim
 from reporting.booking import Booking
 from reporting.stores.sql import SqlStore
 from reporting.stores.sql_hot import HotStatement
-from tests.benches.day import filled
+from tests.benches.day import DAY, filled
+from tests.checks.broken import Board, Rule, result
 
 COUNT, TURN = 1000, 100
+SERVICES = Services()
 _NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
-def claim_and_finish(store: SqlStore) -> None:
-    """One instance: claim it, book it, complete it."""
+def claim(store: SqlStore) -> Claim | None:
+    """Claim without asking whether an incident holds it."""
     with store.begin() as work:
-        claimed = instances.claim(work, "bench-worker", 1_000_000.0, 60.0)
+        return instances.claim(work, "bench-worker", 1_000_000.0, 60.0)
+
+
+def claim_unless_held(store: SqlStore) -> Claim | None:
+    """Claim as a worker does."""
+    return claim_free(store, SERVICES, "bench-worker", time.time(), 60.0, None, None)
+
+
+def claim_and_finish(store: SqlStore, claim: Callable[[SqlStore], Claim | None] = claim) -> None:
+    """One instance: claim it, book it, complete it."""
+    claimed = claim(store)
     assert claimed is not None
     books = Booking(claimed.key, started_at=_NOW, attempt=claimed.attempt)
     books.take(["a", "b", "c"])
@@ -120,3 +136,47 @@ def test_lease_claim_and_done_against_raw_sqlite(
         "statements": per_instance,
     }
     assert done == COUNT
+
+
+def with_incidents(store: SqlStore, checks: Sequence[str]) -> SqlStore:
+    """Open an incident of the day for each check, in a package that is not to be claimed; `blocks` holds it."""
+    rules = {name: Rule.model_validate({"id": name, "block": name == "blocks"}) for name in checks}
+    broken = [
+        result("detect", check=name, group={"subinstance": f"other-{number}"}, date=DAY)
+        for number, name in enumerate(checks)
+    ]
+    with store.begin() as work:
+        write_step(work, Board(rules).run(*broken))
+    return store
+
+
+@pytest.mark.benchmark(group="lease")
+def test_what_asking_whether_an_incident_holds_it_adds_to_a_claim(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """CPU time of claim+done with and without the question, in turns of 100 instances; 10 % more is allowed."""
+    spent: dict[str, float] = {}
+    with ExitStack() as stack:
+
+        def of(name: str) -> SqlStore:
+            return stack.enter_context(filled(tmp_path / f"{name}.db", COUNT))
+
+        others = [f"books-{number}" for number in range(10)]
+        sides = {
+            "not_asked": (of("plain"), claim),
+            "no_incident": (of("none"), claim_unless_held),
+            "10_incidents": (with_incidents(of("open"), others), claim_unless_held),
+            "one_of_11_blocks": (with_incidents(of("blocks"), [*others, "blocks"]), claim_unless_held),
+        }
+
+        def in_turns() -> None:
+            for _ in range(COUNT // TURN):
+                for name, (store, how) in sides.items():
+                    started = time.process_time()
+                    for _ in range(TURN):
+                        claim_and_finish(store, how)
+                    spent[name] = spent.get(name, 0.0) + time.process_time() - started
+
+        benchmark.pedantic(in_turns, rounds=1, iterations=1)
+    benchmark.extra_info |= {f"{name}_cpu_ms": round(1000 * cpu / COUNT, 3) for name, cpu in spent.items()}
+    benchmark.extra_info |= {
+        f"{name}_times_not_asked": round(cpu / spent["not_asked"], 3) for name, cpu in spent.items()
+    }

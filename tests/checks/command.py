@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import typer
 
 from funnelgate import Context
+from reporting.settings import absolute_url
 from reporting.stores import open_store
 from tests.checks.world import TOPOLOGY, World
 
@@ -38,15 +39,22 @@ class Ended(NamedTuple):
         return json.loads(self.out)
 
 
-def new_project(folder: Path, world: World, days: Sequence[Date]) -> Path:
-    """Write settings, task graph, rules and a store with some days of a world; return the settings file."""
+def new_project(folder: Path, world: World, days: Sequence[Date], url: str = "sqlite:///store.db") -> Path:
+    """Write settings, task graph, rules and a store with some days of a world; return the settings file.
+
+    Args:
+        folder: Where.
+        world: Of the days.
+        days: To write.
+        url: Of the store, without tables or without records.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     graph = TOPOLOGY.model_dump(mode="json", by_alias=True, exclude_none=True)
     (folder / "pipeline.yaml").write_text(json.dumps(graph))  # JSON is YAML
     (folder / "checks.yaml").write_text(RULES)
     settings = folder / "funnelgate.yaml"
-    settings.write_text("pipeline: pipeline.yaml\nstore: {url: sqlite:///store.db}\nchecks: {rules: checks.yaml}\n")
-    with open_store(f"sqlite:///{folder / 'store.db'}") as store:
+    settings.write_text(f"pipeline: pipeline.yaml\nstore: {{url: {json.dumps(url)}}}\nchecks: {{rules: checks.yaml}}\n")
+    with open_store(absolute_url(url, folder)) as store:
         world.put(store, days)
     return settings
 
@@ -56,7 +64,10 @@ def call(add_to: Callable[[typer.Typer], None], settings: Path, *arguments: str)
     app = typer.Typer()
     app.callback()(lambda: None)
     add_to(app)
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = typer.main.get_command(app).main([*arguments], standalone_mode=False, obj=Context(settings))
+    out, err, context = io.StringIO(), io.StringIO(), Context(settings)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = typer.main.get_command(app).main([*arguments], standalone_mode=False, obj=context)
+    finally:
+        context.store.close()
     return Ended(code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())

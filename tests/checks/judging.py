@@ -14,8 +14,8 @@ from checks.view import View
 def judged(kind: type[Check], view: View, **keys: Any) -> dict[str, Finding]:
     """Return a check's findings by instance; `except_` is written `except`, as in the file.
 
-    What holds of every kind is asserted on the way: no instance twice, none that the expansion does not know, and
-    details that JSON can carry.
+    What holds of every kind is asserted on the way: no instance twice, none that the expansion does not know, details
+    that JSON can carry, and, wherever there is a verdict, whose records were judged.
     """
     name = kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
     keys = {key.removesuffix("_"): value for key, value in keys.items()}
@@ -27,6 +27,7 @@ def judged(kind: type[Check], view: View, **keys: Any) -> dict[str, Finding]:
         assert (finding.place.task, finding.place.source) in known
         assert finding.reason
         json.dumps(dict(finding.details))
+        assert finding.status is Status.NOT_EVALUATED or isinstance(finding.details["planids"], list)
         found[finding.instance] = finding
     return found
 

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from reporting.plans import Leaf
 from reporting.stores import open_store
 from tests.checks.rule_sets import EVERY_KIND
+from tests.checks.schemas import follow
 from tests.checks.world import TOPOLOGY, World
 from tests.pipeline.conftest import Ended, main_in
 
@@ -26,7 +27,6 @@ DAY = Date(2024, 6, 5)
 """Long over, whatever clock this machine has."""
 EMPTY_DAY = Date(2024, 7, 1)
 RUINED = Leaf("crop", DAY, "all", "0002")
-SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 # Without drift, which would want a month of history; without plan_diff, which has nothing to compare.
 RULES = "".join(
     line for line in EVERY_KIND.splitlines(keepends=True) if "drift" not in line and "ignore_small: {rel" not in line
@@ -65,7 +65,7 @@ def write(path: Path, data: Any) -> None:
 
 def document(ended: Ended, schema: str) -> Any:
     found = json.loads(ended.out)
-    Draft202012Validator(json.loads((SCHEMAS / f"{schema}.json").read_text(encoding="utf-8"))).validate(found)
+    follow(schema, found)
     return found
 
 

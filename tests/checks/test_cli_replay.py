@@ -13,6 +13,7 @@ from reporting.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 from reporting.plans import Leaf
 from reporting.testing import DAY
 from tests.checks.command import Ended, call, new_project
+from tests.checks.schemas import follow
 from tests.checks.world import World
 
 FIRST = DAY - timedelta(days=1)
@@ -46,6 +47,7 @@ def test_a_backtest_for_programs_counts_alerts_by_check(project):
     found = ended.json()
     assert (ended.code, found["looks"], found["weeks"]) == (EXIT_OK, 4, 2 / 7)
     alerts = {check["id"]: check["alerts"] for check in found["checks"]}
+    follow("checks-backtest", found)
     assert alerts == {"there": 1, "edges": 0, "items": 0, "in-time": 0}
 
 
@@ -84,6 +86,7 @@ def test_options_that_cannot_be_used_are_refused(project, options, says):
 def test_mutation_for_programs_has_a_line_for_each_class(project):
     ended = mutate(project, "--json", "--places", "1", "--fault", "lost_package", "--fault", "wrong_ids_equal_counts")
     found = ended.json()
+    follow("checks-mutate", found)
     assert (ended.code, found["recall"]) == (EXIT_OK, 1.0)
     assert [fault["fault"] for fault in found["faults"]] == ["lost_package", "wrong_ids_equal_counts"]
     assert "there" in found["faults"][0]["detected_by"]

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from checks.incidents import Incident, IncidentState
-from checks.marks import Mark, benign_of, is_of, marks_of, read_marks
+from checks.incidents import Incident, IncidentState, Severity
+from checks.marks import Mark, benign_of, is_of, marks_of, read_marks, unmended_days
 from checks.replay import Memory
 from checks.result import Status
 from reporting.errors import DataError
@@ -33,6 +33,31 @@ def test_what_a_person_has_ended_or_a_repair_has_mended_was_real_unless_called_b
     where = ({"subinstance": frozenset({"0003"})},)
     assert marks_of(stored) == [Mark(DAY, "crop", where), Mark(DAY, "crop", ({},))]
     assert benign_of(stored) == {stored[1].fingerprint: NOW}
+
+
+@pytest.mark.parametrize(
+    ("changes", "left_out"),
+    [
+        ({}, True),
+        ({"state": IncidentState.RECOVERING}, True),
+        ({"state": IncidentState.RESOLVED}, False),
+        ({"state": IncidentState.SUPERSEDED}, False),
+        ({"state": IncidentState.RESOLVED, "closed_by": "ann"}, True),
+        ({"state": IncidentState.RESOLVED, "closed_by": "ann", "benign": True}, False),
+        ({"state": IncidentState.EXPIRED}, True),
+        ({"severity": Severity.WARN}, False),
+        ({"fired_at": None}, False),
+    ],
+)
+def test_no_baseline_holds_a_day_on_which_a_page_stands_or_was_given_up(changes, left_out):
+    assert unmended_days([incident(**changes)]) == ({("crop", DAY)} if left_out else set())
+
+
+def test_no_baseline_holds_what_else_was_broken_for_it_either():
+    memory = Memory(GRAPH, {})
+    memory.advance([result("crop", kind="reconcile"), result("embed", kind="reconcile")], NOW)
+    assert len(memory.incidents) == 1
+    assert unmended_days(memory.incidents) == {("crop", DAY), ("embed", DAY)}
 
 
 def test_a_file_names_days_and_tasks_and_leaves_where_they_are_known(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -12,12 +14,15 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 import funnelgate
+from checks.engine import judge
 from checks.repair import repair_command
 from checks.result import Cause, Place, Result, Status
+from checks.view import View
 from pipeline.cli_options import names
 from reporting.plans import Cover, Leaf, cover_of
 from reporting.testing import DAY, MOMENT
-from tests.checks.world import TOPOLOGY
+from tests.checks.rule_sets import load_text
+from tests.checks.world import CATEGORIES, TOPOLOGY, World
 
 
 def result(task: str, causes: list[Cause] | None = None, **place: Any) -> Result:
@@ -117,6 +122,42 @@ def test_a_value_that_no_option_can_say_restricts_nothing(value):
 
 def test_a_task_that_the_topology_does_not_have_cannot_be_mended():
     assert repair_command(result("gone"), TOPOLOGY) == ""
+
+
+def engine_says(rule: str, view: View) -> list[Result]:
+    """What a check of the file says of a view, but the passes."""
+    loaded = load_text(f"version: 1\nchecks:\n  - {{id: it, {rule}}}\n")
+    return [one for one in judge(loaded.file, view, "h") if one.status in (Status.FAIL, Status.WARN)]
+
+
+def test_what_only_came_late_has_nothing_to_be_done_again_and_what_never_came_is_done_again_alone():
+    late = World().delay("merge", {"category": "bags"}, timedelta(hours=4))
+    (found,) = engine_says("kind: fresh, tasks: [merge]", late.view(digests=False))
+    assert (found.status, found.explain[0].where, found.repair) == (Status.FAIL, {"category": ("bags",)}, "")
+    (found,) = engine_says("kind: fresh, tasks: [merge]", late.lose(Leaf("merge", DAY, "shoes")).view(digests=False))
+    assert found.details["late"] == ["merge bags"]
+    assert found.repair == "funnelgate run --kind rerun --date 2026-11-01 --tasks merge --categories shoes --promote"
+    every = late
+    for category in CATEGORIES:
+        every = every.lose(Leaf("merge", DAY, category))
+    (found,) = engine_says("kind: fresh, tasks: [merge]", every.view(digests=False))
+    assert found.repair == "funnelgate run --kind rerun --date 2026-11-01 --tasks merge --promote"
+
+
+def test_a_leaf_that_was_booked_and_not_expected_has_nothing_to_be_done_again():
+    view = World().view(digests=False)
+    leaf = Leaf("embed", DAY, "shoes", "0002")
+    expected = {planid: leaves - {leaf} for planid, leaves in view.expected.items()}
+    (found,) = engine_says("kind: complete, tasks: [embed]", replace(view, expected=expected))
+    assert (found.status, found.repair) == (Status.WARN, "")
+
+
+@pytest.mark.parametrize("kind", ["complete", "fresh"])
+def test_a_day_that_nobody_has_planned_is_run(kind):
+    view = replace(World().view(digests=False), plans=[], records=[], expected={})
+    commands = {found.repair for found in engine_says(f"kind: {kind}, tasks: [collect, merge]", view)}
+    assert commands == {"funnelgate run --date 2026-11-01"}
+    assert (parsed(*commands)["kind"], parsed(*commands)["date"]) == ("daily", "2026-11-01")
 
 
 values = st.text("ab-, .$'é货", min_size=1, max_size=5).filter(lambda text: text.strip(". ") == text)

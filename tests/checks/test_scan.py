@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.history import Need
+from checks.history import History, Need
 from checks.scan import scan
 from reporting.plans import Leaf, PlanKind
 from reporting.record import TaskRecord
@@ -68,11 +68,28 @@ def test_a_view_is_what_is_known_by_then(store, hours):
     assert list(view.plans) == sorted(
         (plan for day in WEEK for plan in BROKEN.plans(day)), key=lambda plan: (plan.created_at, plan.planid)
     )
+    assert_same_past(view.history, expected.history)
+
+
+def assert_same_past(some: History, other: History) -> None:
     for need in NEEDS:
-        found, wanted = (one.history.of(need.task, need.measure, need.by, need.days) for one in (view, expected))
+        found, wanted = (one.of(need.task, need.measure, need.by, need.days) for one in (some, other))
         assert (found.groups, found.days) == (wanted.groups, wanted.days), need
         np.testing.assert_allclose(found.values, wanted.values, rtol=1e-12, err_msg=str(need))
         np.testing.assert_allclose(found.means, wanted.means, rtol=1e-12, err_msg=str(need))
+
+
+def test_a_repaired_leaf_is_left_out_of_the_past_and_the_rest_of_its_day_is_not(store):
+    world = BROKEN.rerun("again", ("embed",), on=WEEK[3], categories=("shoes",), subinstances=("0002",))
+    world.put(store, WEEK, digests=False)
+    past = scan(store, TOPOLOGY, DAY, as_of=noon(DAY), needs=NEEDS).history
+    assert_same_past(past, world.history(NEEDS, DAY, noon(DAY)))
+    leaves, packages = (
+        past.of("embed", "seconds", ("category", "subinstance"), 5),
+        past.of("embed", "output", ("subinstance",), 7),
+    )
+    assert np.isnan(leaves.values[leaves.groups.index(("shoes", "0002")), leaves.days.index(WEEK[3])])
+    assert np.isfinite(packages.values[:, packages.days.index(WEEK[3])]).all()
 
 
 def test_the_records_as_they_are_give_the_view_of_now(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,11 +11,16 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from datetime import date as Date
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from checks.acting import handle
 from checks.clock import tick_until_told
+from checks.handling import snooze
 from checks.incident_store import list_incidents
 from checks.incidents import Event, IncidentState
 from checks.run import run_checks
@@ -26,6 +32,8 @@ from reporting.plans import Leaf
 from reporting.stores import open_store
 from reporting.stores.memory import MemoryStore
 from reporting.stores.sql import SqlStore
+from reporting.stores.sql_work import iso
+from reporting.tables import check_run, evaluation
 from reporting.testing import DAY, make_plan
 from tests.checks.command import call, new_project
 from tests.checks.rule_sets import load_text
@@ -70,9 +78,19 @@ def heard() -> Heard:
     return Heard()
 
 
-def watcher(store: SqlStore, heard: Heard, owner: str = "one") -> Watcher:
-    sinks = [LogSink(kind="log", name="heard")]
-    return Watcher(store, store, TOPOLOGY, RULES, sinks=sinks, opened=[heard], days=2, owner=owner, lease_seconds=900)
+def watcher(store: SqlStore, heard: Heard, owner: str = "one", **options: Any) -> Watcher:
+    shared: dict[str, Any] = {
+        "sinks": [LogSink(kind="log", name="heard")],
+        "opened": [heard],
+        "days": 2,
+        "lease_seconds": 900,
+    }
+    return Watcher(store, options.pop("records", store), TOPOLOGY, RULES, owner=owner, **shared, **options)
+
+
+def rows(store: SqlStore, table: Any) -> list[Any]:
+    with store.read() as connection:
+        return list(connection.execute(select(table)))
 
 
 def test_a_tick_judges_the_days_that_are_due_and_sends_what_is_new(store, heard):
@@ -88,6 +106,99 @@ def test_more_ticks_over_the_same_data_tell_nothing_more(store, heard):
     ticks = [one.tick(noon(NEXT) + timedelta(minutes=5 * n)) for n in range(3)]
     assert [tick.sent for tick in ticks] == [1, 0, 0]
     assert len(heard.notices) == 1
+
+
+def test_a_day_of_which_nothing_is_new_is_not_judged_again_and_the_look_is_booked(store, heard):
+    """The first judgement changes incidents, which it has to be seen to have done; from then on nothing does."""
+    one = watcher(store, heard)
+    ticks = [one.tick(noon(NEXT) + timedelta(minutes=5 * n)) for n in range(4)]
+    assert [[run.judged for run in tick.runs] for tick in ticks] == [
+        [True, True],
+        [True, False],
+        [False, False],
+        [False, False],
+    ]
+    assert {tuple((run.date, run.status) for run in tick.runs) for tick in ticks} == {((DAY, "fail"), (NEXT, "pass"))}
+    runs = {row.run_id: row for row in rows(store, check_run)}
+    judged = {row.run_id for row in rows(store, evaluation)}
+    assert judged == {run.run_id for tick in ticks for run in tick.runs if run.judged}
+    for run in ticks[3].runs:
+        row = runs[run.run_id]
+        assert (row.date, row.status, row.results, row.started_at) == (run.date, run.status, 0, iso(ticks[3].at))
+        assert json.loads(row.body)["unchanged_since"] in judged
+    found = ask_alive(store, store, TOPOLOGY, ticks[3].at, within=timedelta(minutes=1), days=2)
+    assert (found.alive, found.last_run) == (True, ticks[3].at)
+
+
+def test_a_day_is_judged_again_when_a_record_comes_a_deadline_passes_or_an_hour_is_over(store, heard):
+    one = watcher(store, heard)
+    start = noon(NEXT)
+    for minute in range(3):
+        one.tick(start + timedelta(minutes=minute))
+    assert not any(run.judged for run in one.tick(start + timedelta(minutes=3)).runs)
+    World().ruin(Leaf("crop", DAY, "all", "0002")).rerun("again", ["embed"], on=NEXT).put(store, [NEXT], digests=False)
+    assert all(run.judged for run in one.tick(start + timedelta(minutes=4)).runs)
+    one.tick(start + timedelta(minutes=5))
+    judged = [one.tick(start + timedelta(minutes=minutes)).runs[0].judged for minutes in (30, 63, 64, 65)]
+    assert judged == [False, False, True, False]
+
+
+@pytest.mark.slow
+def test_what_a_watcher_that_skips_tells_is_what_one_that_always_judges_tells(written, tmp_path, monkeypatch):
+    """Over a day of ticks with a repair, a snooze and deadlines in it."""
+
+    def told(name: str) -> tuple[Any, ...]:
+        heard = Heard()
+        with open_store(f"sqlite:///{shutil.copy(written, tmp_path / name)}") as store:
+            one = watcher(store, heard, remind_after=timedelta(hours=2))
+            judged = 0
+            for number in range(36):
+                now = noon(DAY) + timedelta(hours=12, minutes=20 * number)
+                if number == 8:
+                    snoozed = partial(snooze, until=now + timedelta(hours=1.5), by="anna", why="", now=now)
+                    handle(store, heard.notices[0].incident.episode, snoozed, now=now, sinks=one.sinks)
+                if number == 26:
+                    broken = World().ruin(Leaf("crop", DAY, "all", "0002"))
+                    broken.rerun("repair", ["crop"], subinstances=("0002",)).put(store, digests=False)
+                judged += sum(run.judged for run in one.tick(now).runs)
+            with store.read() as connection:
+                known = list_incidents(connection, states=None)
+        said = [(one.notice_id.split("|", 1)[1], one.created_at) for one in heard.notices]
+        return judged, said, sorted((one.state, one.updated_at, one.note) for one in known)
+
+    skips, *often = told("skips.db")
+    monkeypatch.setattr("checks.watch.ground_of", lambda *_: None)
+    always, *reference = told("always.db")
+    assert often == reference
+    assert {name.split("|")[0] for name, _ in reference[0]} == {"trigger", "remind", "update", "resolve"}
+    assert (always, skips < 0.8 * always) == (36 + 36, True)
+
+
+def test_records_of_a_store_that_cannot_tell_are_judged_each_time(store, heard):
+    records = MemoryStore()
+    World().put(records, [DAY], digests=False)
+    one = watcher(store, heard, records=records)
+    ticks = [one.tick(noon(NEXT) + timedelta(minutes=5 * n)) for n in range(3)]
+    assert all(run.judged for tick in ticks for run in tick.runs)
+
+
+def test_what_pages_and_nobody_takes_is_told_again_by_the_watcher(store, heard):
+    one = watcher(store, heard, remind_after=timedelta(hours=4))
+    reminded = [one.tick(noon(NEXT) + timedelta(hours=hours)).reminded for hours in (0, 3.9, 4, 7.9, 8)]
+    assert reminded == [0, 0, 1, 0, 1]
+    assert [notice.event for notice in heard.notices] == [Event.TRIGGER, Event.REMIND, Event.REMIND]
+
+
+def test_old_evaluations_are_deleted_once_a_day_and_a_tick_s_worth_at_a_time(store, heard, monkeypatch):
+    watcher(store, heard).tick(noon(NEXT))
+    monkeypatch.setattr("checks.retention.ROWS_AT_ONCE", 1)
+    monkeypatch.setattr("checks.watch.PRUNE_BATCHES", 1)
+    one = watcher(store, heard, "two", keep=timedelta(days=30))
+    later = noon(NEXT) + timedelta(days=EXPIRE_DAYS + 30)  # by then nothing of these days is open
+    old = sum(row.started_at < iso(noon(NEXT) + timedelta(hours=1)) for row in rows(store, check_run))
+    pruned = [one.tick(later + timedelta(minutes=n)).pruned > 0 for n in range(old + 2)]
+    assert (old, pruned) == (2, [True, True, False, False])
+    assert min(row.started_at for row in rows(store, check_run)) == iso(later)
 
 
 def test_a_repair_is_noticed_by_the_next_tick_and_its_end_is_told_once(store, heard):

@@ -27,18 +27,18 @@ def history_of(days: Mapping[Date, Booked], needs: Sequence[Need], date: Date, a
         as_of: The moment of knowledge.
 
     Returns:
-        NaN where a task's effective plan of a day is of no kind daily, and where a group has no record.
+        NaN where a group has no record of a day, or none that a daily plan made: of a repair of some leaves the rest
+        still counts.
     """
     baselines = {}
     for need in needs:
         span = tuple(date - timedelta(days=n) for n in range(need.days, 0, -1))
         held: dict[tuple[str, ...], dict[Date, list[float]]] = {}
         for day in span:
-            for record in _counting(days[day], need.task, as_of):
-                value = measured(record, need.measure)
-                group = tuple(getattr(record.key, dimension) for dimension in need.by)
-                if value is not None:
-                    held.setdefault(group, {}).setdefault(day, []).append(value)
+            for group, records in _examples(days[day], need, as_of).items():
+                values = [measured(record, need.measure) for record in records]
+                if known := [value for value in values if value is not None]:
+                    held.setdefault(group, {})[day] = known
         groups = tuple(sorted(held))
         sums, means = np.full((2, len(groups), len(span)), np.nan)
         for row, group in enumerate(groups):
@@ -50,12 +50,17 @@ def history_of(days: Mapping[Date, Booked], needs: Sequence[Need], date: Date, a
     return History(baselines)
 
 
-def _counting(booked: Booked, task: str, as_of: datetime) -> list[TaskRecord]:
+def _examples(booked: Booked, need: Need, as_of: datetime) -> dict[tuple[str, ...], list[TaskRecord]]:
+    """Return the records that count, by group; those of a group that no daily plan had a part in are no example."""
     records, plans = booked
     effective = EffectivePlans([plan for plan in plans if plan.created_at <= as_of], as_of)
     daily = {plan.planid for plan in plans if plan.kind is PlanKind.DAILY}
-    found = [r for r in records if r.key.task == task and r.reported_at <= as_of and effective.counts(r.key)]
-    return [] if any(record.key.planid not in daily for record in found) else found
+    groups: dict[tuple[str, ...], list[TaskRecord]] = {}
+    for record in records:
+        if record.key.task == need.task and record.reported_at <= as_of and effective.counts(record.key):
+            group = tuple(getattr(record.key, dimension) for dimension in need.by)
+            groups.setdefault(group, []).append(record)
+    return {name: found for name, found in groups.items() if any(record.key.planid in daily for record in found)}
 
 
 def measured(record: TaskRecord, measure: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from checks.kinds.version import VersionCheck
+from checks.result import Status
+from checks.scan import scan
 from pipeline.category.decision import Decision
 from pipeline.category.gallery import LabelledRow, open_gallery, seal, write_gallery
 from pipeline.category.spec import FusionRules
@@ -29,6 +33,7 @@ from reporting.errors import DataError
 from reporting.record import TaskRecord
 from reporting.stores.base import RecordQuery
 from reporting.testing import MOMENT, make_record
+from tests.checks.judging import judged
 from tests.pipeline.category.voting import ABOUT
 from tests.pipeline.project import DAY_1, Project, plan_day, store_of, work_off
 from tests.pipeline.squares import DETECTOR, GRID, box_of, square_project, squares
@@ -60,7 +65,7 @@ def cut_square(number: int, score: float) -> Rgb:
     return crop_object(data, box_of(CELL), margin=DEFAULT_MARGIN, side=DEFAULT_SIDE, limits=LIMITS)
 
 
-def run_until_categorise(project: Project) -> None:
+def run_until_categorise(project: Project, *, then: tuple[str, ...] = ()) -> None:
     rows = [
         {
             "path": project.picture(f"{number}.png", squares(number, scores)),
@@ -76,16 +81,16 @@ def run_until_categorise(project: Project) -> None:
     with project.place() as place:
         plan = plan_day(place, DAY_1)
         done = place.topology.order
-        work_off(place, plan, tasks=done[: done.index("categorise") + 1])
+        work_off(place, plan, tasks=(*done[: done.index("categorise") + 1], *then))
 
 
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A day of squares, categorised by detector and gallery. Read only."""
+    """A day of squares, categorised by detector and gallery, and embedded. Read only."""
     folder = tmp_path_factory.mktemp("categorise")
     project = square_project(folder / "day")
     project.configure(categorise={"by": "predicted", "gallery": str(write_colours(folder / "colours"))})
-    run_until_categorise(project)
+    run_until_categorise(project, then=("embed",))
     return project
 
 
@@ -149,6 +154,15 @@ def test_the_record_names_the_gallery_and_its_space(predicted: Project):
     for record in records(predicted).values():
         assert record.versions["gallery"] == f"colours@1:{gallery.spec.sha256[:16]}"
         assert record.versions["space"] == gallery.spec.space_id
+
+
+def test_every_task_names_its_model_as_a_registry_does_so_that_edges_can_be_compared(predicted: Project):
+    with predicted.place() as place:
+        view = scan(place.store, place.topology, DAY_1, as_of=datetime.now(UTC))
+    used = {(one.key.task, one.versions["model"]) for one in view.records if "model" in one.versions}
+    assert used == {("detect", "square-detector@1"), ("categorise", f"{MODEL}@1"), ("embed", f"{MODEL}@1")}
+    found = judged(VersionCheck, view, fields=["model"], tasks=["categorise", "embed"], along=True)
+    assert found["categorise->embed model"].status is Status.PASS
 
 
 def test_a_person_can_ask_each_object_why(predicted: Project):

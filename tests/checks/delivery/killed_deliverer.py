@@ -1,8 +1,9 @@
 """A process that judges and delivers, and dies: `python -m tests.checks.delivery.killed_deliverer FOLDER MOMENT N`.
 
 It goes through the rounds that are not done yet; a round is done in the transaction of its incidents and notices. At
-the Nth of the moments it dies: `judging` (all written, nothing committed), `judged` (committed, nothing sent), `sent`
-(taken by the other side, not noted), `settling` (noted, not committed), `noted` (committed); `never`: it lives.
+the Nth of the moments it dies: `judging` (all written, nothing committed), `reminding` (the same, with reminders),
+`judged` (committed, nothing sent), `sent` (taken by the other side, not noted), `settling` (noted, not committed),
+`noted` (committed); `never`: it lives.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import itertools
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import func, select
 
-from checks import acting, deliver, notices
+from checks import acting, deliver, notices, reminders
 from checks.result import Result, Status
 from checks.sinks.opening import open_sinks
 from checks.sinks.settings import Sinks
@@ -30,9 +30,8 @@ from reporting.stores.sql_work import iso
 from reporting.tables import check_run, notice
 from tests.checks.broken import DAY, GRAPH, NOW, result
 
-MOMENTS = ("judging", "judged", "sent", "settling", "noted")
-FASTER = 100.0
-"""By this the clock of the leases runs: nobody waits long for one that a dead process has left."""
+MOMENTS = ("judging", "judged", "sent", "settling", "noted", "reminding")
+REMIND_AFTER = timedelta(minutes=30)
 
 PASS, WARN, FAIL = Status.PASS, Status.WARN, Status.FAIL
 STORY = (
@@ -86,6 +85,7 @@ def judge(store: SqlStore, number: int, settings: Any) -> None:
     now = NOW + timedelta(hours=number)
     with store.begin() as work:
         acting.act(work, results(number), topology=GRAPH, now=now, rules={}, sinks=settings)
+        reminders.queue_reminders(work.connection, settings, now, REMIND_AFTER)
         row = {name: iso(now) for name in ("as_of", "started_at", "finished_at")}
         row |= {"run_id": f"run-{number}", "status": "pass", "config_hash": "rules", "body": "{}"}
         work.connection.execute(check_run.insert().values(**row, date=DAY, results=5))
@@ -102,6 +102,9 @@ def main(folder: Path, moment: str, number: int) -> None:
     of_acting, of_notices = vars(acting), vars(notices)
     if moment == "judging":
         of_acting["queue_notices"] = dying(of_acting["queue_notices"], number, first=False)
+    elif moment == "reminding":
+        of_reminders = vars(reminders)
+        of_reminders["queue_reminders"] = dying(of_reminders["queue_reminders"], number, first=False)
     elif moment in ("sent", "settling"):
         of_notices["settle"] = dying(of_notices["settle"], number, first=moment == "sent")
     elif moment == "noted":
@@ -120,12 +123,14 @@ def main(folder: Path, moment: str, number: int) -> None:
 
 
 def send(store: SqlStore, sinks: Any, at: int) -> None:
-    """Deliver until nothing waits; what a dead process has leased is waited for, and a busy machine is forgiven."""
-    now = NOW + timedelta(hours=at)
+    """Deliver until nothing waits, from a minute after the round before on.
+
+    The leases go by the story's clock: those of a dead process run out within it, and nobody waits for them.
+    """
+    now = NOW + timedelta(hours=at - 1, minutes=1)
     while waiting(store):
-        deliver.deliver(store, sinks, now, clock=lambda: FASTER * time.time())
+        deliver.deliver(store, sinks, now, clock=now.timestamp)
         now += timedelta(seconds=10)
-        time.sleep(0.01)
 
 
 if __name__ == "__main__":

@@ -162,3 +162,4 @@ def test_kills_between_judging_and_sending_lose_and_double_nothing(project, undi
     ):
         assert project.table(table, *columns) == undisturbed.table(table, *columns)
     assert {state for _, state in project.table(notice, "notice_id", "state")} == {"sent"}
+    assert {event for (event,) in project.table(notice, "event")} > {"trigger", "remind", "resolve"}

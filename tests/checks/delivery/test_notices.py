@@ -11,7 +11,15 @@ from sqlalchemy import select
 
 from checks import notices
 from checks.incidents import Event, IncidentState, Severity
-from checks.notices import delivery_status, drafts_to_rows, notice_of, queue_notices, revive
+from checks.notices import (
+    NoticeState,
+    delivery_status,
+    drafts_to_rows,
+    list_notices,
+    notice_of,
+    queue_notices,
+    revive,
+)
 from checks.sinks.settings import LogSink
 from reporting.tables import notice
 from reporting.testing import MOMENT
@@ -165,6 +173,30 @@ def test_how_each_sink_stands_can_be_seen_and_the_dead_be_revived(store):
     assert revive(store, later) == 1
     (back,) = (row for row in rows(store) if row.seq == second.seq)
     assert (back.state, back.attempts, back.error, back.available_at) == ("waiting", 0, None, later.timestamp())
+
+
+def test_the_dead_of_what_is_over_and_told_so_stay_dead_and_others_can_be_chosen(store):
+    """Else a pager would open an alert that nothing ever ends."""
+    over, open_, other = (make_incident(name) for name in ("over", "open", "other"))
+    queue(store, *(make_draft(incident=one) for one in (over, open_, other)), sinks=(ALL,))
+    queue(store, make_draft(Event.RESOLVE, incident=over), make_draft(Event.RESOLVE, incident=open_), sinks=(ALL,))
+    with store.begin() as work:
+        for row in rows(store):
+            ended = (row.episode, row.event) == (over.episode, "resolve")
+            notices.settle(work.connection, row, state="sent" if ended else "dead", sent_at=row.created_at)
+    first, second, third, *_ = (row.seq for row in rows(store))
+    assert revive(store, MOMENT, ids=[first]) == 0
+    assert revive(store, MOMENT, ids=[third]) == 1
+    assert revive(store, MOMENT) == 2
+    assert [(one.episode, one.event, one.state.value) for one in list_notices(store)] == [
+        (open_.episode, "resolve", "waiting"),
+        (over.episode, "resolve", "sent"),
+        (other.episode, "trigger", "waiting"),
+        (open_.episode, "trigger", "waiting"),
+        (over.episode, "trigger", "dead"),
+    ]
+    assert [one.id for one in list_notices(store, states=[NoticeState.WAITING], limit=2)] == [second + 3, third]
+    assert list_notices(store, sinks=["pager"]) == []
 
 
 SEVERITIES = st.sampled_from(list(Severity))

@@ -102,17 +102,29 @@ def test_a_leaf_that_the_candidate_lost_counts_as_nothing():
     assert (one.status, one.value, one.expected) == (Status.FAIL, 6, 9)
 
 
-@pytest.mark.parametrize(
-    "world",
-    [
-        World(),
-        HALF.rerun("r1", ("embed",)),  # promoted: it is what counts
-    ],
-)
-def test_without_a_candidate_there_is_nothing_to_compare(world):
-    findings = list(diff().judge(world.view(DAY, digests=False)))
+def test_without_a_candidate_there_is_nothing_to_compare():
+    findings = list(diff().judge(World().view(DAY, digests=False)))
     assert findings
     assert {(one.status, one.counts) for one in findings} == {(Status.NOT_EVALUATED, False)}
+
+
+def test_what_was_promoted_counts_and_passes_where_it_counts():
+    view = HALF.rerun("r1", ("embed",), categories=("shoes",)).view(DAY, digests=False)
+    findings = {one.instance: one for one in diff(measures=["input"]).judge(view)}
+    embed = findings["embed input"]
+    assert (embed.status, embed.details["planids"]) == (Status.PASS, ["r1"])
+    own = sum(r.input for r in view.records if (r.key.task, r.key.planid) == ("embed", "r1"))
+    assert numbers(embed) == (own, own)
+    assert (findings["detect input"].status, findings["detect input"].counts) == (Status.NOT_EVALUATED, False)
+
+
+def test_a_candidate_that_a_later_promoted_plan_has_done_again_in_part_still_waits():
+    shoes = ("shoes",)
+    first = HALF.rerun("r1", ("embed",), promoted=False, categories=shoes)
+    for packages, planid in ((None, "r2"), (("0002",), "r1")):
+        view = first.rerun("r2", ("embed",), categories=shoes, subinstances=packages).view(DAY)
+        (one,) = diff(tasks=["embed"], measures=["input"]).judge(view)
+        assert one.place.planid == planid
 
 
 def test_a_candidate_at_work_is_waited_for():

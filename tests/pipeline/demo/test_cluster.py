@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from checks.demo import StoryChecks
+from checks.spec import load_checks
 from funnelgate import Context
+from pipeline.demo import story
 from pipeline.demo.cluster import Elastic, ReadBack, read_back, set_up
+from pipeline.demo.stage import open_stage, stage_of
 from pipeline.place import Place
 from reporting.errors import EXIT_FAILED, EXIT_INFRASTRUCTURE, EXIT_OK, EXIT_USAGE, StoreError, UsageError
 from reporting.stores.elastic import ElasticStore
@@ -25,6 +32,7 @@ from tests.servers.rest import call
 __all__ = ["main_in"]
 Main = Callable[..., Ended]
 DEMO_DAY = "2026-10-05"
+RULES = Path(story.__file__).parent / "checks.yaml"
 
 
 def place_of(project: Project, url: str, prefix: str) -> Place:
@@ -43,18 +51,24 @@ def delete_record(url: str, prefix: str, subinstance: str = "*") -> None:
 
 @pytest.fixture(scope="module")
 def one_day(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One small day, run and not shipped."""
-    project = new_project(tmp_path_factory.mktemp("one") / "day")
+    """One small day of two packages, run and not shipped. Read only: change a copy."""
+    project = new_project(tmp_path_factory.mktemp("one") / "day", package_items=3)
     project.manifest(DAY_1, [row(project.drawn(number), f"s{number}") for number in range(6)])
     run_here(project, DAY_1)
     return project
 
 
+@pytest.fixture
+def day_of_mine(one_day: Project, tmp_path: Path) -> Project:
+    """A copy of that day."""
+    return Project(Path(shutil.copytree(one_day.folder, tmp_path / "mine")))
+
+
 @pytest.mark.elasticsearch
 def test_what_was_shipped_reads_back_equal_and_a_deleted_record_does_not(
-    one_day: Project, elastic_url: str, elastic_prefix: str
+    day_of_mine: Project, elastic_url: str, elastic_prefix: str
 ) -> None:
-    place = place_of(one_day, elastic_url, elastic_prefix)
+    place = place_of(day_of_mine, elastic_url, elastic_prefix)
     set_up(place, [DAY_1], Elastic(elastic_url, elastic_prefix))
     first = read_back(place, [DAY_1])
     assert (first.equal, first.missing, first.different, first.extra, first.differs) == (True, 0, 0, 0, ())
@@ -65,6 +79,25 @@ def test_what_was_shipped_reads_back_equal_and_a_deleted_record_does_not(
     assert (second.equal, second.missing) == (False, 1)
     assert any(line.startswith(f"funnel of {DAY_1}, embed: SQL ") for line in second.differs)
     assert any(line.startswith(f"balance of {DAY_1}, daily-20261101: ") for line in second.differs)
+
+
+@pytest.mark.slow
+@pytest.mark.elasticsearch
+def test_a_second_act_leaves_the_cluster_as_it_is_though_the_environment_names_it(
+    day_of_mine: Project, elastic_url: str, elastic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = (day_of_mine.folder / "funnelgate.yaml").read_text()
+    place = place_of(day_of_mine, elastic_url, elastic_prefix)
+    set_up(place, [DAY_1], None)
+    monkeypatch.setenv("FUNNELGATE_ELASTIC__URL", elastic_url)
+    monkeypatch.setenv("FUNNELGATE_ELASTIC__PREFIX", elastic_prefix)
+    for name, value in {"LOST_ON": 0, "SHRUNK_ON": 0, "_repair": lambda *_, **__: None}.items():
+        monkeypatch.setattr(story, name, value)
+    acted = open_stage(lambda path: Context(path).place, stage_of(place, plain) / "funnelgate.yaml")
+    checks = StoryChecks(acted.store, acted.topology, load_checks(RULES, acted.topology))
+    told = story.play(acted, checks, [DAY_1], Console(file=StringIO()), workers=1, quiet=True)
+    assert any(case.is_open for case in told.lost)
+    assert read_back(place, [DAY_1]).equal
 
 
 @pytest.mark.elasticsearch

@@ -17,8 +17,10 @@ from rich.console import Console
 
 from checks.demo import StoryChecks
 from checks.spec import load_checks
+from funnelgate import Context
 from pipeline.demo import story
 from pipeline.demo.show import run_demo
+from pipeline.demo.stage import open_stage
 from pipeline.place import Place
 from reporting.effective import effective_records
 from reporting.errors import EXIT_FAILED, EXIT_OK, UsageError
@@ -28,7 +30,8 @@ from reporting.testing import DAY
 from tests.checks.rule_sets import load_text
 from tests.checks.world import TOPOLOGY, World
 from tests.pipeline.arrivals import DAYS
-from tests.pipeline.project import Project
+from tests.pipeline.project import Project, new_project
+from tests.servers.ports import free_port
 
 RULES = Path(story.__file__).parent / "checks.yaml"
 WEEK = tuple(DAY + timedelta(days=number) for number in range(6))
@@ -139,6 +142,17 @@ def test_a_week_that_is_too_short_for_a_second_act_is_refused_before_anything_is
     with pytest.raises(UsageError, match="--days 5: the second act needs 6 days"):
         run_demo(tmp_path / "mine", never, days=5, workers=1, elastic=None, as_json=False, checks_at=never)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_second_act_has_no_cluster_though_the_environment_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUNNELGATE_ELASTIC__URL", f"http://127.0.0.1:{free_port()}")
+    settings = new_project(tmp_path / "mine").folder / "funnelgate.yaml"
+    assert Context(settings).place.elastic.url is not None
+    acted = open_stage(lambda path: Context(path).place, settings)
+    assert acted.elastic.url is None
+    assert isinstance(acted.shipping(), nullcontext)
 
 
 @pytest.mark.slow
