@@ -2,7 +2,7 @@
 
 Pure. A fault is noticed where a check that is about its place says worse than before: warns or fails, or cannot be
 evaluated where that counts. What is only left out of judgement in silence is not noticed. Of a fault that is harmless
-(a repair made twice) nothing may be said otherwise than before: not a status, not a number.
+(a repair made twice) nothing may be said otherwise than before, not a status, not a number; a pass may be new.
 """
 
 from __future__ import annotations
@@ -300,13 +300,18 @@ def _of_harmless(
     before: Sequence[Result], after: Sequence[Result], spot: Spot, is_about: Callable[[Result, Spot], bool]
 ) -> Injection:
     """Return whether all was said as before, and which checks have looked at the place to say so."""
-    same = _said(before) == _said(after)
+    known, said = _said(before), _said(after)
+    # A new pass is no harm: a promoted repair is compared with what it replaced, where there was nothing to compare.
+    same = known == {name: what for name, what in said.items() if name in known or what[0] is not Status.PASS}
     judged = (Status.PASS, Status.WARN, Status.FAIL)
     looked = [result.id for result in after if result.status in judged and is_about(result, spot)]
     return Injection(spot, tuple(dict.fromkeys(looked)) if same else (), same and bool(looked), None, None)
 
 
 def _said(results: Iterable[Result]) -> dict[tuple[str, str], tuple[object, ...]]:
+    """Return what is said, without what is left out of judgement in silence."""
     return {
-        (one.id, one.instance): (one.status, one.value, one.expected, one.numerator, one.denominator) for one in results
+        (one.id, one.instance): (one.status, one.value, one.expected, one.numerator, one.denominator)
+        for one in results
+        if one.status is not Status.NOT_EVALUATED or one.counts
     }

@@ -105,7 +105,7 @@ def test_setup_makes_everything_once_and_the_second_call_changes_nothing(project
         assert call(elastic_url, "GET", f"/_cat/indices/{prefix}*?format=json")[1] == []
         done = fits("setup", run("records", "setup", *span, "--json"))
         assert done == {**trial, "dry_run": False}
-        assert len(done["created"]) == len(component_templates(prefix, ())) + len(index_templates(prefix)) + 3 + 3 * 2
+        assert len(done["created"]) == len(component_templates(prefix, ())) + len(index_templates(prefix)) + 4 + 4 * 2
         again = run("records", "setup", *span)
         assert (again.code, again.out) == (0, f"0 created, 0 updated, {len(done['created'])} unchanged\n")
     finally:
