@@ -1,72 +1,59 @@
-"""The catalogue of record: what a user should be able to find, whether or not the index holds it."""
+"""The catalogue of record: what a user should be able to find, whether or not an index holds it."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from datetime import date as Date
+from enum import StrEnum
 
-from reporting.errors import DataError
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogImage:
-    """One findable picture of a product.
-
-    Attributes:
-        group: Product group; the unit of a label.
-        sha256: Of the picture's bytes, hex.
-        id: Id under which an index may return it; None if it never got one (it counts as findable and is
-            always missed). A dropped duplicate has the id of its survivor.
-    """
-
-    group: str
-    sha256: str
-    id: int | None = None
+from pydantic import BaseModel, ConfigDict, Field
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
-    """The catalogue, looked up by id and by group. Build it with `catalog_of`.
+class Role(StrEnum):
+    """What a picture of the catalogue is there for."""
+
+    PRODUCT = "product"
+    """A picture of a product; labels may point to its group."""
+    SAME_STYLE = "same_style"
+    """Distractor: a merchant's picture in the style of a product's, of another product."""
+    NOISE = "noise"
+    """Distractor: a picture that is not the style at all."""
+
+
+class CatalogImage(BaseModel):
+    """One picture of the catalogue; a picture that shows two products has two rows, which agree on the rest.
 
     Attributes:
-        groups_by_id: The groups that an id stands for: more than one if a picture shared by several
-            products was stored once.
-        hashes_by_id: The sha256 of the pictures that an id stands for.
-        images_by_group: The findable pictures of a group: distinct ids, and the sha256 of those without one.
+        image_id: The name under which a system may return it: text without blanks; a 63-bit id is written in decimals.
+        group_id: Product group, the unit of a label. A picture of unknown product is its own group.
+        category: True category of the product.
+        role: Product, or which kind of distractor; a distractor's group carries no label.
+        sha256: Of the picture's bytes, hex; "" where it is not known (then leakage cannot be checked).
+        near: Perceptual hash of 64 bits, hex; "" where none was made.
+        path: Where the picture lies, relative to the set's root; "" where only its name is known.
+        first_day: When it could first be found; None: always.
+        last_day: When it was last seen; its age counts from here (design, "Eviction"); None: unknown.
+        takedown_day: From this day on it must not be found; None: never.
+        value: Orders, clicks or price, whatever the catalogue calls value; >= 0.
     """
 
-    groups_by_id: Mapping[int, Set[str]]
-    hashes_by_id: Mapping[int, Set[str]]
-    images_by_group: Mapping[str, Set[int | str]]
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def findable_count(self, group: str, *, without_sha256: str | None = None) -> int:
-        """Count the findable pictures of a group, leaving out a query's own picture; 0 for an unknown group."""
-        return sum(
-            without_sha256 is None or without_sha256 not in (self.hashes_by_id[key] if isinstance(key, int) else {key})
-            for key in self.images_by_group.get(group, ())
+    image_id: str = Field(min_length=1, pattern=r"^\S+$")
+    group_id: str = Field(min_length=1)
+    category: str = Field(min_length=1)
+    role: Role = Role.PRODUCT
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
+    near: str = Field(default="", pattern="^([0-9a-f]{16})?$")
+    path: str = ""
+    first_day: Date | None = None
+    last_day: Date | None = None
+    takedown_day: Date | None = None
+    value: float = Field(default=0.0, ge=0)
+
+    def is_live(self, day: Date | None) -> bool:
+        """Say whether it should be findable on a day; None: whether no takedown is on record at all."""
+        if day is None:
+            return self.takedown_day is None
+        return (self.first_day is None or self.first_day <= day) and (
+            self.takedown_day is None or day < self.takedown_day
         )
-
-
-def catalog_of(images: Iterable[CatalogImage]) -> Catalog:
-    """Index a catalogue's pictures.
-
-    Two entries with one id are one findable picture (an index returns it once). Entries without an id are one
-    for each sha256.
-
-    Raises:
-        DataError: An id is negative or an entry has no group.
-    """
-    groups: defaultdict[int, set[str]] = defaultdict(set)
-    hashes: defaultdict[int, set[str]] = defaultdict(set)
-    findable: defaultdict[str, set[int | str]] = defaultdict(set)
-    for image in images:
-        if not image.group:
-            raise DataError(f"catalogue: picture {image.sha256} has no product group; give each its own")
-        if image.id is not None and image.id < 0:
-            raise DataError(f"catalogue: id {image.id} of group {image.group} is negative; use None for no id")
-        findable[image.group].add(image.sha256 if image.id is None else image.id)
-        if image.id is not None:
-            groups[image.id].add(image.group)
-            hashes[image.id].add(image.sha256)
-    return Catalog(dict(groups), dict(hashes), dict(findable))
