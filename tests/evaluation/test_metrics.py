@@ -1,226 +1,288 @@
-"""Invariants of ranking and metrics, against naive loops."""
+"""Metrics: their properties (evaluation-index-eviction.md, 4.8), ties against every order of them, values by hand."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.catalog import Catalog, CatalogImage, catalog_of
+from evaluation.answers import Answers, Status
+from evaluation.catalog import CatalogImage
+from evaluation.evalset import EvalSet, Label, Query
+from evaluation.measured import Ranked
 from evaluation.metrics import (
-    answer_rate,
-    capped_recall_at_k,
+    bounds_of,
     first_relevant_rank,
     hit_at_k,
-    hit_bounds_at_k,
+    hit_bounds,
+    is_share,
+    known_metrics,
     recall_at_k,
-    short_list_rate,
+    split_name,
+    value_of,
+    values_of,
 )
-from evaluation.ranking import Ranking, as_arrays, rank
-from evaluation.searcher import Hit
-from reporting.errors import DataError
+from evaluation.ranking import rank
+from reporting.errors import ConfigError
+from tests.evaluation.slow_ranking import GALLERY, WORLDS, slow_rank
 
-# Few distances and few ids: ties, duplicates, padding and groups of several pictures in most examples.
-HITS = st.lists(
-    st.tuples(st.integers(-1, 12), st.sampled_from([0.0, 0.1, 0.25, 0.5])).map(
-        lambda pair: Hit(pair[0], f"g{pair[0] % 5}", pair[1])
-    ),
-    max_size=14,
-)
-CATALOG = catalog_of(
-    [CatalogImage(f"g{number % 5}", f"h{number}", number) for number in range(11)]
-    + [CatalogImage("g0", "never indexed")]
-)
-K = st.integers(1, 8)
+K = st.integers(1, 6)
+GAINS = ("hit", "recall", "capped_recall", "ndcg")
 
 
-def values(ranking: Ranking, k: int, catalog: Catalog = CATALOG) -> dict[str, float]:
-    arrays = as_arrays([ranking], [catalog.findable_count("g0", without_sha256="h5")])
-    bounds = hit_bounds_at_k(arrays.groups_relevant, arrays.group_distances, k)
-    columns = {
-        "hit": hit_at_k(arrays.groups_relevant, k),
-        "worst": bounds.worst,
-        "best": bounds.best,
-        "expected": bounds.expected,
-        "recall": recall_at_k(arrays.images_relevant, arrays.findable, k),
-        "capped": capped_recall_at_k(arrays.images_relevant, arrays.findable, k),
-    }
-    return {name: float(column[0]) for name, column in columns.items()}
+def all_names(k: int) -> list[str]:
+    """Every metric that is better when higher."""
+    return [f"{base}@{k}" for base in GAINS] + ["map_at_r", "mrr", "answer_rate"]
 
 
-def ranked(hits: list[Hit]) -> Ranking:
-    return rank(hits, group="g0", catalog=CATALOG, self_sha256="h5")
+def ranked_of(lists: Sequence[Sequence[tuple[float, int]]], *, findable: Sequence[int], same: Sequence[int]) -> Ranked:
+    """Lay out lists of (distance, grade), every picture a group of its own."""
+    n, width = len(lists), max([1, *map(len, lists)])
+    grades = np.full((n, width), -1, np.int8)
+    distances = np.full((n, width), np.nan)
+    names = np.full((n, width), "", np.object_)
+    for row, entries in enumerate(lists):
+        for place, (distance, grade) in enumerate(entries):
+            grades[row, place], distances[row, place], names[row, place] = grade, distance, f"p{place}"
+    zero = np.zeros(n, np.int64)
+    every = np.array(findable, np.int64)
+    return Ranked(
+        grades, names, distances, grades, names, distances, every, every, np.ones(n, np.bool_), zero, zero, zero, zero,
+        np.array(same, np.int64),
+    )  # fmt: skip
 
 
-def naive(hits: list[Hit], k: int) -> tuple[float, float]:
-    """Compute hit@k and recall@k of g0 by the order of operations, step by step."""
-    rows = sorted({(hit.distance, hit.id, hit.group) for hit in hits if hit.id not in (-1, 5)})
-    ids: list[int] = []
-    for _, number, _ in rows:
-        if number not in ids:
-            ids.append(number)
-    groups: list[int] = []
-    for number in ids:
-        if number % 5 not in groups:
-            groups.append(number % 5)
-    hit = any(group == 0 and any(n % 5 == 0 and n < 11 for n in ids) for group in groups[:k])
-    return float(hit), sum(number in (0, 10) for number in ids[:k]) / 3
-
-
-@settings(max_examples=300)
-@given(HITS, K)
-def test_hit_and_recall_equal_a_naive_loop(hits, k):
-    found = values(ranked(hits), k)
-    assert (found["hit"], found["recall"]) == pytest.approx(naive(hits, k))
-
-
-@given(HITS, K, st.randoms(use_true_random=False))
-def test_the_order_in_which_hits_come_is_irrelevant(hits, k, random):
-    shuffled = random.sample(hits, len(hits))
-    assert ranked(shuffled) == ranked(hits)
-    assert values(ranked(shuffled), k) == values(ranked(hits), k)
-
-
-@given(HITS, K)
-def test_all_metrics_but_capped_recall_are_monotone_in_k_and_all_lie_in_range(hits, k):
-    now, more = values(ranked(hits), k), values(ranked(hits), k + 1)
-    assert all(0 <= value <= 1 for value in now.values())
-    for name in ("hit", "worst", "best", "recall"):
-        assert now[name] <= more[name]
-    assert now["expected"] <= more["expected"] + 1e-12
-    assert now["recall"] <= now["capped"]
-
-
-@given(HITS, K, st.data())
-def test_duplicates_never_change_a_metric_and_are_counted(hits, k, data):
-    copies = data.draw(st.lists(st.sampled_from(hits), max_size=5)) if hits else []
-    farther = [Hit(hit.id, hit.group, hit.distance + 0.05) for hit in copies]
-    assert values(ranked(hits + farther), k) == values(ranked(hits), k)
-    assert ranked(hits + copies).duplicates == ranked(hits).duplicates + sum(c.id not in (-1, 5) for c in copies)
-
-
-@given(HITS, K)
-def test_removing_a_relevant_image_from_the_answer_never_raises_a_metric(hits, k):
-    before = values(ranked(hits), k)
-    for number in (0, 10):
-        after = values(ranked([hit for hit in hits if hit.id != number]), k)
-        assert all(after[name] <= before[name] + 1e-12 for name in before)
-
-
-@given(HITS, K, st.permutations(range(13)))
-def test_worst_best_and_expected_do_not_depend_on_who_gets_which_id(hits, k, order):
-    """Ids decide the canonical order of ties only; renaming them must leave the bounds alone."""
-    renamed = [hit if hit.id < 0 else Hit(order[hit.id], hit.group, hit.distance) for hit in hits]
-    catalog = catalog_of(
-        [CatalogImage(f"g{number % 5}", f"h{number}", order[number]) for number in range(11)]
-        + [CatalogImage("g0", "never indexed")]
+def changed(answers: Answers, keep: np.ndarray) -> Answers:
+    group = None if answers.group_id is None else answers.group_id[keep]
+    return replace(
+        answers, row=answers.row[keep], image_id=answers.image_id[keep], distance=answers.distance[keep], group_id=group
     )
-    other = values(rank(renamed, group="g0", catalog=catalog, self_sha256="h5"), k, catalog)
-    here = values(ranked(hits), k)
-    for name in ("worst", "best", "expected"):
-        assert other[name] == pytest.approx(here[name], abs=1e-12)
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.booleans()), min_size=1, max_size=6),
-    st.integers(1, 7),
-)
-def test_bounds_equal_the_extremes_and_the_mean_over_all_orders_of_ties(entries, k):
+def with_hits(answers: Answers, at: list[int], farther: float) -> Answers:
+    """Repeat hits, farther away by so much."""
+    group = None if answers.group_id is None else np.concatenate([answers.group_id, answers.group_id[at]])
+    return replace(
+        answers,
+        row=np.concatenate([answers.row, answers.row[at]]),
+        image_id=np.concatenate([answers.image_id, answers.image_id[at]]),
+        distance=np.concatenate([answers.distance, answers.distance[at] + farther]),
+        group_id=group,
+    )
+
+
+@settings(max_examples=40)
+@given(WORLDS, K)
+def test_values_lie_between_0_and_1_and_gains_are_monotone_in_k(world, k):
+    evalset, answers = world
+    now, more = (values_of(all_names(one), rank(answers, evalset)) for one in (k, k + 1))
+    for column in now.values():
+        assert ((column >= 0) & (column <= 1)).all()
+    for base in ("hit", "recall"):
+        assert (now[f"{base}@{k}"] <= more[f"{base}@{k + 1}"]).all()
+    assert (now[f"recall@{k}"] <= now[f"capped_recall@{k}"]).all()
+
+
+@settings(max_examples=40)
+@given(WORLDS, K, st.randoms(use_true_random=False))
+def test_no_metric_depends_on_who_gets_which_id_among_equal_distances(world, k, random):
+    """Ids decide the canonical order of ties; renaming every picture must leave the worst case alone."""
+    evalset, answers = world
+    answers = replace(answers, stands_for={})
+    names = sorted({image.image_id for image in evalset.catalog} | set(answers.image_id.tolist()) - {""})
+    renamed = dict(zip(names, random.sample(names, len(names)), strict=True)) | {"": ""}
+    catalog = tuple(one.model_copy(update={"image_id": renamed[one.image_id]}) for one in evalset.catalog)
+    others = replace(answers, image_id=np.array([renamed[one] for one in answers.image_id], np.object_))
+    here, there = rank(answers, evalset), rank(others, replace(evalset, catalog=catalog))
+    if answers.group_id is not None and (here.duplicates > 0).any():
+        return  # one picture shown under two groups: which one counts is told by the groups' names
+    for name in all_names(k):
+        np.testing.assert_allclose(value_of(name, here), value_of(name, there), atol=1e-12, err_msg=name)
+    for one, other in zip(hit_bounds(here, k), hit_bounds(there, k), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+@settings(max_examples=40)
+@given(WORLDS, K, st.data())
+def test_repeated_hits_never_raise_a_metric_and_are_counted(world, k, data):
+    evalset, answers = world
+    copies = data.draw(st.lists(st.integers(0, len(answers.row) - 1), max_size=5)) if len(answers.row) else []
+    before = rank(answers, evalset)
+    after = rank(with_hits(answers, copies, data.draw(st.sampled_from([0.0, 0.25]))), evalset)
+    for name in all_names(k):
+        np.testing.assert_array_equal(value_of(name, after), value_of(name, before), err_msg=name)
+    extra = sum((one - other).sum() for one, other in [
+        (after.duplicates, before.duplicates), (after.padded, before.padded), (after.self_matches, before.self_matches)
+    ])  # fmt: skip
+    assert extra == sum(answers.statuses[answers.row[at]] is Status.ANSWERED for at in copies)
+
+
+@settings(max_examples=40)
+@given(WORLDS, K)
+def test_removing_a_relevant_picture_from_the_answers_never_raises_a_metric(world, k):
+    evalset, answers = world
+    before = rank(answers, evalset)
+    found = np.argwhere(before.image_grades > 0)
+    row, place = found[0] if len(found) else (0, 0)
+    lost = before.image_names[row, place]
+    after = rank(changed(answers, ~((answers.row == row) & (answers.image_id == lost))), evalset)
+    for name in ("hit", "recall", "capped_recall", "ndcg"):
+        assert (value_of(f"{name}@{k}", after) <= value_of(f"{name}@{k}", before) + 1e-12).all(), name
+    for name in ("mrr", "map_at_r"):
+        assert (value_of(name, after) <= value_of(name, before) + 1e-12).all(), name
+
+
+@settings(max_examples=40)
+@given(WORLDS, K)
+def test_a_query_without_labels_changes_no_other_query(world, k):
+    evalset, answers = world
+    stranger = Query(query_id="unlabelled", category="c", cluster="u")
+    more = replace(evalset, queries=(stranger, *evalset.queries))
+    asked = replace(
+        answers,
+        query_ids=("unlabelled", *answers.query_ids),
+        statuses=(Status.ANSWERED, *answers.statuses),
+        row=np.concatenate([answers.row + 1, np.zeros(2, np.int64)]),
+        image_id=np.concatenate([answers.image_id, np.array(["a", "7"], np.object_)]),
+        distance=np.concatenate([answers.distance, [0.0, 0.0]]),
+        group_id=None
+        if answers.group_id is None
+        else np.concatenate([answers.group_id, np.array(["", ""], np.object_)]),
+    )
+    before, after = rank(answers, evalset), rank(asked, more)
+    for name in all_names(k):
+        np.testing.assert_array_equal(value_of(name, after)[1:], value_of(name, before), err_msg=name)
+        assert name == "answer_rate" or value_of(name, after)[0] == 0
+
+
+@settings(max_examples=40)
+@given(WORLDS, K)
+def test_what_was_not_answered_scores_zero_and_stays(world, k):
+    evalset, answers = world
+    silent = replace(answers, statuses=(Status.ERROR,) * len(answers.statuses))
+    for name, column in values_of([*all_names(k)], rank(silent, evalset)).items():
+        assert column.tolist() == [0.0] * len(answers.statuses), name
+    assert value_of(f"short_list@{k}", rank(silent, evalset)).all()
+
+
+ENTRIES = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.sampled_from([0, 0, 1, 2])), min_size=1, max_size=6)
+
+
+@given(ENTRIES, st.integers(1, 7))
+def test_every_metric_is_the_worst_over_all_orders_of_ties_and_bounds_are_its_extremes_and_mean(entries, k):
     entries = sorted(entries, key=lambda entry: entry[0])
-    distances = np.array([[distance for distance, _ in entries]])
-    relevant = np.array([[flag for _, flag in entries]])
-    every = [
-        float(any(flag for _, flag in order[:k]))
+    relevant = sum(grade > 0 for _, grade in entries) + 1
+    same = sum(grade == 2 for _, grade in entries)
+    orders = [
+        order
         for order in itertools.permutations(entries)
-        if [distance for distance, _ in order] == sorted(distance for distance, _ in order)
+        if [distance for distance, _ in order] == [distance for distance, _ in entries]
     ]
-    bounds = hit_bounds_at_k(relevant, distances, k)
-    assert bounds.worst[0] == min(every)
-    assert bounds.best[0] == max(every)
-    assert bounds.expected[0] == pytest.approx(sum(every) / len(every))
-    assert bounds.is_tied[0] == (k < len(entries) and entries[k - 1][0] == entries[k][0])
+    # Distances far apart, so that no order of these lists is a tie any more.
+    every = ranked_of(
+        [[(float(place), grade) for place, (_, grade) in enumerate(order)] for order in orders],
+        findable=[relevant] * len(orders),
+        same=[same] * len(orders),
+    )
+    one = ranked_of([entries], findable=[relevant], same=[same])
+    for name in [*all_names(k)]:
+        assert value_of(name, one)[0] == pytest.approx(value_of(name, every).min(), abs=1e-12), name
+    for base in ("hit", "recall", "capped_recall"):
+        values = value_of(f"{base}@{k}", every)
+        found = [bound[0] for bound in bounds_of(f"{base}@{k}", one)]
+        assert found == pytest.approx([values.min(), values.max(), values.mean()]), base
+    tied = k < len(entries) and entries[k - 1][0] == entries[k][0]
+    assert value_of(f"tied@{k}", one)[0] == tied
 
 
-def test_a_tie_is_one_millionth_relative():
-    relevant = np.array([[False, True]])
-    for gap, tied in ((0.5e-6, True), (2e-6, False)):
-        bounds = hit_bounds_at_k(relevant, np.array([[0.3, 0.3 * (1 + gap)]]), 1)
-        assert bounds.is_tied.tolist() == [tied]
-        assert bounds.best.tolist() == [float(tied)]
+@pytest.mark.parametrize(("gap", "tied"), [(0.5e-6, True), (2e-6, False), (0.0, True)])
+@pytest.mark.parametrize("distance", [0.3, -0.3, 400.0])
+def test_a_tie_is_one_millionth_relative(distance, gap, tied):
+    pair = sorted([distance, distance * (1 + gap)])
+    one = ranked_of([[(pair[0], 2), (pair[1], 0)]], findable=[1], same=[1])
+    assert [bound[0] for bound in hit_bounds(one, 1)] == ([0, 1, 0.5] if tied else [1, 1, 1])
+
+
+def test_a_list_of_99_ties_is_worth_what_its_worst_order_gives():
+    """The canonical order happens to put the right one first; hit@10 may not count that."""
+    one = ranked_of([[(0.5, 2)] + [(0.5, 0)] * 98], findable=[1], same=[1])
+    worst, best, expected = (bound[0] for bound in hit_bounds(one, 10))
+    assert (worst, best) == (0, 1)
+    assert expected == pytest.approx(10 / 99)
+    assert value_of("hit@10", one)[0] == 0
+
+
+def test_values_by_hand():
+    """Ranks of relevant pictures 1 (grade 1), 3 (grade 2); three findable, two of them of grade 2."""
+    one = ranked_of([[(0.1, 1), (0.2, 0), (0.3, 2), (0.4, 0)]], findable=[3], same=[2])
+    log3, log4 = np.log2(3), 2.0
+    by_hand = {
+        "hit@1": 1, "recall@1": 1 / 3, "recall@3": 2 / 3, "capped_recall@1": 1, "capped_recall@2": 1 / 2, "mrr": 1,
+        "map_at_r": (1 + 2 / 3) / 3, "ndcg@1": 1 / 2, "ndcg@3": (1 + 2 / log4) / (2 + 2 / log3 + 1 / log4),
+        "ndcg@9": (1 + 2 / log4) / (2 + 2 / log3 + 1 / log4), "short_list@4": 0, "short_list@5": 1, "answer_rate": 1,
+    }  # fmt: skip
+    assert {name: value_of(name, one)[0] for name in by_hand} == pytest.approx(by_hand)
+
+
+def test_the_pure_functions_take_plain_arrays():
+    relevant = np.array([[False, True, True], [False, False, False]])
+    assert hit_at_k(relevant, 9).tolist() == [1, 0]
+    assert recall_at_k(relevant, np.array([4, 0]), 2).tolist() == [0.25, 0]
+    assert first_relevant_rank(relevant).tolist() == [2, 0]
+    with pytest.raises(ValueError, match="query row 0: more relevant pictures retrieved than the 1 findable"):
+        recall_at_k(relevant, np.array([1, 1]), 3)
+
+
+@settings(max_examples=40)
+@given(WORLDS)
+def test_hits_equal_those_of_the_slow_ranking(world):
+    evalset, answers = world
+    arrays = rank(answers, evalset)
+    for row in range(len(evalset.queries)):
+        groups = slow_rank(answers, evalset, row, None).groups
+        for k in (1, 2, 5):
+            at_cut = groups[k - 1][1] if k < len(groups) and groups[k - 1][1] == groups[k][1] else None
+            sure = [grade for _, distance, grade in groups[:k] if at_cut is None or distance < at_cut]
+            others = [grade for _, distance, grade in groups if at_cut is not None and distance == at_cut]
+            refused = sum(grade == 0 for grade in others)
+            worst = max(sure, default=0) > 0 or (bool(others) and refused < k - len(sure))
+            assert value_of(f"hit@{k}", arrays)[row] == worst
+
+
+def test_names_are_known_or_refused_with_the_nearest():
+    assert {"hit@k", "recall@k", "mrr", "map_at_r", "ann_loss@k"} <= set(known_metrics())
+    assert split_name("capped_recall@10") == ("capped_recall", 10)
+    assert [is_share(name) for name in ("hit@1", "answer_rate", "model_loss@5", "recall@1", "label_loss@5")] == [
+        True, True, True, False, False
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"unknown metric 'hits@10'; did you mean hit@k"):
+        split_name("hits@10")
+    for name in ("hit", "hit@0", "hit@-1", "hit@1.5", "hit@", "recall@01"):
+        with pytest.raises(ConfigError, match=r"expected .*@k with a whole number k"):
+            value_of(name, ranked_of([[]], findable=[1], same=[1]))
+    with pytest.raises(ConfigError, match="unknown metric 'mrr@5'"):
+        is_share("mrr@5")
+    with pytest.raises(ConfigError, match="compares two views"):
+        value_of("ann_loss@5", ranked_of([[]], findable=[1], same=[1]))
+    with pytest.raises(ConfigError, match="has no bounds"):
+        bounds_of("mrr", ranked_of([[]], findable=[1], same=[1]))
 
 
 def test_a_lost_product_is_a_miss_and_not_a_vanished_query():
-    """The catalogue has three pictures of g0 besides the query's own; the index lost them one by one."""
-    found = [Hit(0, "g0", 0.1), Hit(10, "g0", 0.2), Hit(1, "g1", 0.3)]
-    recalls = [values(ranked(found[lost:]), 5)["recall"] for lost in range(4)]
-    assert recalls == pytest.approx([2 / 3, 1 / 3, 0, 0])
-    assert values(ranked(found[2:]), 5)["hit"] == 0
-
-
-def test_the_self_match_is_dropped_by_picture_and_not_by_rank():
-    hits = [Hit(1, "g1", 0.0), Hit(5, "g0", 0.1), Hit(0, "g0", 0.2)]
-    ranking = ranked(hits)
-    assert (ranking.ids, ranking.self_matches) == ((1, 0), 1)
-    assert rank(hits, group="g0", catalog=CATALOG).ids == (1, 5, 0)
-
-
-def test_groups_collapse_to_the_place_of_their_nearest_picture():
-    ranking = ranked([Hit(6, "g1", 0.2), Hit(1, "g1", 0.1), Hit(2, "g2", 0.15), Hit(10, "g0", 0.3)])
-    assert [(entry.group, entry.distance) for entry in ranking.groups] == [
-        ("g1", 0.1),
-        ("g2", 0.15),
-        ("g0", 0.3),
-    ]
-    assert first_relevant_rank(as_arrays([ranking], [3]).groups_relevant).tolist() == [3]
-
-
-def test_relevance_is_the_catalogues_word_and_not_the_systems():
-    liar = ranked([Hit(1, "g0", 0.1), Hit(12, "g0", 0.2)])
-    assert liar.are_relevant == (False, False)
-    assert not liar.groups[0].is_relevant
-    assert liar.orphans == 1
-    for far, near in ((1, 0), (0, 1)):  # one shown group of a wrong and a right picture, in either order
-        mixed = ranked([Hit(near, "g0", 0.1), Hit(far, "g0", 0.2)])
-        assert [(entry.distance, entry.is_relevant) for entry in mixed.groups] == [(0.1, True)]
-
-
-def test_one_stored_picture_of_two_products_is_relevant_for_both():
-    catalog = catalog_of([CatalogImage("a", "x", 1), CatalogImage("b", "x", 1), CatalogImage("b", "y", 2)])
-    for group, findable in (("a", 1), ("b", 2)):
-        assert rank([Hit(1, "a", 0.1)], group=group, catalog=catalog).are_relevant == (True,)
-        assert catalog.findable_count(group) == findable
-    assert catalog.findable_count("b", without_sha256="x") == 1
-
-
-def test_rates_count_every_query():
-    assert answer_rate(np.array([True, False, True, True])) == 0.75
-    assert short_list_rate(np.array([0, 4, 5, 9]), 5) == 0.5
-    assert answer_rate(np.zeros(0, np.bool_)) == short_list_rate(np.zeros(0, np.int64), 5) == 0.0
-
-
-def test_a_query_with_nothing_findable_scores_zero():
-    assert recall_at_k(np.array([[False]]), np.array([0]), 3).tolist() == [0.0]
-    assert capped_recall_at_k(np.array([[True, True]]), np.array([9]), 2).tolist() == [1.0]
-
-
-def test_labels_that_disagree_with_the_catalogue_never_give_a_recall_above_one():
-    with pytest.raises(ValueError, match="2 relevant pictures retrieved of 1 findable"):
-        recall_at_k(np.array([[True, True]]), np.array([1]), 1)
-
-
-def test_a_distance_that_is_no_number_is_refused_unless_it_is_padding():
-    assert ranked([Hit(-1, "", float("nan"))]).invalid == 1
-    with pytest.raises(DataError, match="hit 3 has distance NaN"):
-        ranked([Hit(3, "g3", float("nan"))])
-
-
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [(CatalogImage("", "s", 1), "has no product group"), (CatalogImage("g", "s", -1), "id -1 of group g")],
-)
-def test_a_broken_catalogue_is_refused(image, message):
-    with pytest.raises(DataError, match=message):
-        catalog_of([image])
+    """The index loses the three pictures of the product one by one; the catalogue of record does not."""
+    catalog = tuple(CatalogImage(image_id=str(at), group_id="g" if at < 3 else "h", category="c") for at in range(6))
+    query = Query(query_id="q", category="c", cluster="g")
+    evalset = EvalSet("s", "0" * 64, (query,), (Label(query_id="q", group_id="g"),), catalog, GALLERY)
+    recalls = []
+    for lost in range(4):
+        held = np.array([str(at) for at in range(lost, 6)], np.object_)
+        answers = Answers(("q",), (Status.ANSWERED,), np.zeros(len(held), np.int64), held, np.arange(len(held)) / 10)
+        ranked = rank(answers, evalset)
+        recalls.append(value_of("recall@5", ranked)[0])
+        assert value_of("hit@5", ranked)[0] == (lost < 3)
+    assert recalls == pytest.approx([1, 2 / 3, 1 / 3, 0])
