@@ -16,6 +16,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 import checks.cli
+import evaluation.cli
 import pipeline.cli
 import reporting.cli
 from checks.settings import CheckSettings
@@ -43,9 +44,8 @@ if TYPE_CHECKING:
     from checks.sinks.base import Sink
     from checks.sinks.settings import SinkSettings
     from checks.spec import LoadedChecks
-    from evaluation.searcher import Hit
+    from evaluation.searchers.index import IndexUnderTest
     from pipeline.place import Place
-    from pipeline.serve.generation import Generation
     from reporting.key import RunKey
     from reporting.stores.sql import SqlStore
     from reporting.topology import Topology
@@ -140,6 +140,13 @@ class Context:
 
         return shipping(self.store, self.elastic, lambda text: typer.secho(text, fg=typer.colors.YELLOW, err=True))
 
+    def opened(self, number: str) -> IndexUnderTest:
+        """Open a release for the gate by its number; "" is the current one."""
+        from pipeline.partitions import Partitions
+        from pipeline.serve.candidate import open_release
+
+        return open_release(self.place.lake, Partitions(self.store, self.topology, None), number)
+
     def checks(self, rules: Path | None = None) -> LoadedChecks:
         """Return the checks of a file; None: those of the settings, else those that come with funnelgate."""
         from checks.spec import load_checks
@@ -194,40 +201,27 @@ def _refuse_key_in_file(config: Path) -> None:
         )
 
 
-class _Searcher:
-    """The pipeline's generation as the evaluation's `Searcher`."""
-
-    def __init__(self, generation: Generation):
-        self._generation = generation
-
-    def search(self, pictures: Sequence[bytes], k: int, category: str | None = None) -> list[list[Hit]]:
-        """Search; a category that the release does not hold is a query without an answer."""
-        from evaluation.searcher import Hit
-
-        if category is not None and category not in self._generation.shelves:
-            return [[] for _ in pictures]
-        found = self._generation.search(pictures, k, category)
-        return [[Hit(one.id, one.group, one.distance) for one in hits] for hits in found]
-
-
 class Services:
     """What the pipeline's tasks and commands need of the other folders."""
 
     def judge(self, candidate: Any, settings: Any) -> Any:
         """Judge a candidate by the evaluation folder's gate."""
-        from evaluation.catalog import CatalogImage
-        from evaluation.gate import Subject, judge
-        from pipeline.serve.candidate import probes, searcher_of
+        from evaluation.release_gate import CatalogEntry, Subject, judge_release
+        from pipeline.serve.candidate import baselines, picture_reader, probes, under_test
+        from pipeline.serve.under_test import Prepared
 
+        prepared = Prepared()
         subject = Subject(
             date=candidate.date,
             planid=candidate.planid,
             inputs=candidate.inputs(),
-            searcher=_Searcher(searcher_of(candidate)),
-            catalog=lambda groups: [CatalogImage(row.group, row.sha256, row.id) for row in candidate.catalog(groups)],
+            candidate=under_test(candidate, prepared),
+            baselines=lambda: baselines(candidate, prepared),
+            catalog=lambda: [CatalogEntry(row.group, row.sha256, row.category) for row in candidate.catalog()],
             probes=lambda: probes(candidate, settings.probes),
+            picture=picture_reader(candidate),
         )
-        return judge(subject, settings)
+        return judge_release(subject, settings)
 
     def held(self, connection: Connection, key: RunKey, redone: Callable[[], Collection[Date]]) -> str | None:
         """Return which incident of a blocking check a unit of work has to wait for; None: it may run."""
@@ -272,6 +266,7 @@ def root(
 pipeline.cli.add_to(app)
 reporting.cli.add_to(app)
 checks.cli.add_to(app)
+evaluation.cli.add_to(app)
 
 
 def main() -> None:

@@ -1,12 +1,13 @@
-"""Evaluation: labelled queries, canonical ranking, named metrics with intervals, and floors.
+"""Evaluation: may this candidate be released? One file a stage: each takes the typed models of the one before, pure.
 
-searcher.py   the protocol of what is judged    evalset.py            labelled queries, from CSV
-catalog.py    the catalogue of record           ranking.py            from raw hits to a canonical list
-metrics.py    hit@k, recall@k: pure numpy       stats.py, mcnemar.py  intervals, paired comparison
-report.py     one run, measured                 result.py             what it found, as typed models
-detection.py  boxes: AP50, main-object hit      average_precision.py  COCO's, by faster-coco-eval
-categories.py accuracy of several voters        floors.py             PASS, FAIL or INCONCLUSIVE
-
-To add a metric: a function in metrics.py over arrays, and one line in report.py. Labels point to product
-groups of the catalogue of record, never to what the index holds: a lost product is a miss.
+To add a metric: a function in metrics.py and a row in METRICS. A rule: gate_spec.py and judging.py. A searcher: one
+file in searchers/.
+contracts   catalog, evalset, answers, system, measured, gate_spec, verdict, case, result: typed models only
+sets        building, set_*, validators, leakage, slices, crawl_list; labels point to the catalogue, not to the index
+systems     searchers/ (index, service, run files), census, latency, unlabelled
+measuring   truth, ranking, ties, metrics, losses, measure, run_report; trec/: trec_eval's measures
+statistics  clusters, stats, student, tango, noninferiority, power, mcnemar; paired: tossed signs, for compare only
+gate        gate_file, gate, judging*, gate_power, release_gate, rules/; is it any good: mutations, mutation_suite
+outputs     outputs/, why_lost, history*, templates/; compare, comparing/: side by side; cli*, *_render: commands
+vision      detection, average_precision, categories
 """

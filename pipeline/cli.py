@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipeline import cli_demo, cli_detect, cli_items, cli_object, cli_plan, cli_run, cli_search
+from pipeline import cli_champion, cli_demo, cli_detect, cli_items, cli_object, cli_plan, cli_run, cli_search
 from pipeline.learn import cli as cli_learn
 
 
@@ -20,5 +20,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("detect")(cli_detect.detect)
     app.command("search")(cli_search.search)
     app.command("object")(cli_object.object_command)
+    cli_champion.add_to(app)
     app.add_typer(cli_plan.app, name="plan")
     app.add_typer(cli_learn.app, name="learn")

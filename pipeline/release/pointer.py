@@ -95,6 +95,15 @@ def current(root: Path) -> ReleaseManifest | None:
     return _read_manifest(root, pointer.number, pointer.sha256)
 
 
+def release_of(root: Path, number: int) -> ReleaseManifest:
+    """Return one release by its number.
+
+    Raises:
+        StoreError: It is not there or unreadable; the message names the file.
+    """
+    return _read_manifest(root, number)
+
+
 def _read_manifest(root: Path, number: int, sha256: str | None = None) -> ReleaseManifest:
     """Read one manifest, verifying its number and, if given, its bytes."""
     path = _manifest_path(root, number)
@@ -102,7 +111,7 @@ def _read_manifest(root: Path, number: int, sha256: str | None = None) -> Releas
         data = path.read_bytes()
         manifest = ReleaseManifest.model_validate_json(data)
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: release {number} is pointed to but not there; restore the file") from error
+        raise StoreError(f"{path}: release {number} is not there; restore the file, or name another release") from error
     except ValidationError as error:
         raise StoreError(f"{path}: is no release manifest; restore it from a copy") from error
     found = hashlib.sha256(data).hexdigest()

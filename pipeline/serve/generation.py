@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pipeline.category.decision import Decision
 
 
+EVERY_LIST = 1 << 30
+"""An nprobe beyond every index's number of lists: all are probed."""
+
+
 class Neighbour(NamedTuple):
     """One neighbour: the id, its product group, 1 - cosine, and where it was found."""
 
@@ -71,6 +75,20 @@ class Shelf:
         _verify(self.lake.read_bytes(self.entry.items_path), self.entry.items_sha256, self.entry.items_path)
         return {row["id"]: row for row in self.lake.read_table(self.entry.items_path).to_pylist()}
 
+    def item(self, number: int) -> dict[str, Any]:
+        """Return one item row.
+
+        Raises:
+            DataError: the index holds an id that the item table does not have: they do not belong together.
+        """
+        row = self.items.get(number)
+        if row is None:
+            raise DataError(
+                f"{self.entry.items_path}: has no item {number}, which the index of {self.category!r} holds; the two "
+                "do not belong together: merge that day again and release it"
+            )
+        return row
+
 
 @dataclass(frozen=True)
 class Generation:
@@ -89,7 +107,8 @@ class Generation:
         object.__setattr__(self, "shelves", shelves)
 
     @cached_property
-    def _opened(self) -> OpenFront | None:
+    def opened(self) -> OpenFront | None:
+        """The front with its models; None where a query is its whole picture."""
         return None if self.front is None else OpenFront(self.front)
 
     def search(
@@ -125,18 +144,27 @@ class Generation:
         """
         if category is not None and category not in self.shelves:
             raise ConfigError(f"category {category!r} is not in this release; {nearest(category, self.shelves)}")
-        objects = find_objects(self._opened, pictures, box)
+        objects = find_objects(self.opened, pictures, box)
         seen = [one for one in objects if isinstance(one, QueryObject)]
         vectors = Vectors([one.pixels for one in seen])
-        decisions = decide_all(self._opened, seen, vectors)
+        decisions = decide_all(self.opened, seen, vectors)
         filled = [name for name, shelf in self.shelves.items() if shelf.entry.rows]
         routes = [route(category, decision, filled) for decision in decisions]
-        hits = self._search(vectors, [one.categories for one in routes], k)
+        hits = self.search_in(vectors, [one.categories for one in routes], k)
         asked = iter([Asked(*parts) for parts in zip(seen, decisions, routes, hits, strict=True)])
         return [one if isinstance(one, PictureError) else next(asked) for one in objects]
 
-    def _search(self, vectors: Vectors, wanted: Sequence[Sequence[str]], k: int) -> list[list[Neighbour]]:
-        """Search each row of the vectors in its wanted categories, each model's rows embedded together."""
+    def search_in(
+        self, vectors: Vectors, wanted: Sequence[Sequence[str]], k: int, nprobe: int | None = None
+    ) -> list[list[Neighbour]]:
+        """Search each row of the vectors in its wanted categories, each model's rows embedded together.
+
+        Args:
+            vectors: Of the queries' pixels.
+            wanted: Categories for each row; none of them gives no hits.
+            k: Items wanted for each, >= 1.
+            nprobe: Lists to probe instead of the release's own; `EVERY_LIST` is exact search over the same rows.
+        """
         rows_of: dict[str, list[int]] = defaultdict(list)
         for row, categories in enumerate(wanted):
             for name in categories:
@@ -151,10 +179,22 @@ class Generation:
             vectors.prepare(embedder, {row for shelf in shelves for row in rows_of[shelf.category]})
             for shelf in shelves:
                 rows = rows_of[shelf.category]
-                distances, ids = search_index(shelf.index, vectors.of(embedder, rows), k, shelf.entry.nprobe)
+                distances, ids = search_index(shelf.index, vectors.of(embedder, rows), k, nprobe or shelf.entry.nprobe)
                 for place, row in enumerate(rows):
                     found[row] += _found(shelf, distances[place], ids[place])
         return [sorted(hits, key=lambda hit: (hit.distance, hit.id))[:k] for hits in found]
+
+    def embedders(self) -> list[Embedder]:
+        """Return the models that its filled categories are searched with, each once.
+
+        Raises:
+            DataError: a model answers in another space than the category was indexed in.
+        """
+        by_model: dict[str, list[Shelf]] = defaultdict(list)
+        for shelf in self.shelves.values():
+            if shelf.entry.rows:
+                by_model[shelf.entry.model].append(shelf)
+        return [_embedder(model, shelves) for model, shelves in sorted(by_model.items())]
 
     def item(self, found: Neighbour) -> dict[str, Any]:
         """Return the item row of a hit: offers, title, picture, pack, box."""
@@ -174,7 +214,7 @@ def _embedder(model: str, shelves: Sequence[Shelf]) -> Embedder:
 
 def _found(shelf: Shelf, distances: NDArray[np.float32], ids: NDArray[np.int64]) -> list[Neighbour]:
     return [
-        Neighbour(int(i), shelf.items[int(i)]["group"], float(distance), shelf.category)
+        Neighbour(int(i), shelf.item(int(i))["group"], float(distance), shelf.category)
         for i, distance in zip(ids, distances, strict=True)
         if i >= 0
     ]

@@ -140,6 +140,14 @@ class Vectors:
         return np.stack([known[row] for row in rows]) if rows else np.zeros((0, embedder.dim), np.float32)
 
 
+class KnownVectors(Vectors):
+    """Vectors that were computed before; the pictures are gone."""
+
+    def __init__(self, known: dict[str, dict[int, Float32]]) -> None:
+        super().__init__(())
+        self._known = known
+
+
 def decide_all(front: OpenFront | None, objects: Sequence[QueryObject], vectors: Vectors) -> list[Decision | None]:
     """Return the predicted category of each object; None for each where nothing is predicted.
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date as Date
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
 from pipeline.lake import Lake
-from pipeline.partitions import Partition
+from pipeline.partitions import Partition, Partitions
 from pipeline.release.manifest import CategoryIndex
 from pipeline.serve.front import QueryFront, front_of
 from pipeline.tasks.context import LeafContext
 from reporting.errors import Inconclusive
 from reporting.stores.base import RecordQuery
 
-_OFFER_COLUMNS = ("merchant", "sku", "item", "picture", "group", "listed")
+_OFFER_COLUMNS = ("merchant", "sku", "item", "picture", "group", "category", "listed")
 _CATALOG_DAYS = 1000
 Offer = tuple[str, str]
 """(merchant, sku)."""
@@ -30,11 +28,15 @@ Offer = tuple[str, str]
 
 @dataclass(frozen=True)
 class CatalogRow:
-    """An object of a picture that a listed offer shows; `id` is None where the index holds none with this offer."""
+    """A picture that a listed offer shows, whether or not an index holds it."""
 
     group: str
     sha256: str
-    id: int | None
+    category: str
+    """As its source declares it."""
+    offer: Offer
+    survivor: str
+    """sha256 of the picture that it gave way to as a duplicate; its own where it gave way to none."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,22 @@ class Candidate:
     planid: str
     lake: Lake
     entries: dict[str, CategoryIndex]
-    catalog: Callable[[Set[str]], tuple[CatalogRow, ...]]
-    """The catalogue of record of some product groups; read when called."""
+    catalog: Callable[[], tuple[CatalogRow, ...]]
+    """The whole catalogue of record on that day; read when called."""
     front: QueryFront | None = None
     """What a query goes through before the indexes; None: it is searched as a whole."""
 
     def inputs(self) -> dict[str, str]:
-        """Return the hash of everything that answers a query: the front; by category index, items, model and nprobe."""
-        parts: dict[str, BaseModel] = {
-            f"category={category}": entry for category, entry in sorted(self.entries.items())
-        }
-        if self.front is not None:
-            parts["front"] = self.front
-        return {name: hashlib.sha256(part.model_dump_json().encode()).hexdigest() for name, part in parts.items()}
+        """Return the hash of everything that answers a query: see `inputs_of`."""
+        return inputs_of(self.entries, self.front)
+
+
+def inputs_of(entries: Mapping[str, CategoryIndex], front: QueryFront | None) -> dict[str, str]:
+    """Return the hash of everything that answers a query: the front; by category index, items, model and nprobe."""
+    parts: dict[str, BaseModel] = {f"category={category}": entry for category, entry in sorted(entries.items())}
+    if front is not None:
+        parts["front"] = front
+    return {name: hashlib.sha256(part.model_dump_json().encode()).hexdigest() for name, part in parts.items()}
 
 
 def candidate_of(leaf: LeafContext) -> Candidate:
@@ -80,7 +85,7 @@ def candidate_of(leaf: LeafContext) -> Candidate:
         leaf.key.planid,
         leaf.lake,
         entries,
-        catalog=lambda groups: _catalog(leaf, merged, groups),
+        catalog=lambda: catalog_rows(leaf.partitions, leaf.lake, leaf.key.date),
         front=front_of(leaf.topology),
     )
 
@@ -111,48 +116,54 @@ def _models(leaf: LeafContext, merged: list[Partition]) -> dict[str, str]:
     }
 
 
-def _catalog(leaf: LeafContext, merged: list[Partition], groups: Set[str]) -> tuple[CatalogRow, ...]:
-    """Return every picture that an offer of these groups delivered, as long as the offer was not taken off the shelf.
+def catalog_rows(partitions: Partitions, lake: Lake, date: Date) -> tuple[CatalogRow, ...]:
+    """Return every picture that an offer ever delivered up to a day, as long as the offer was not taken off the shelf.
 
-    One row for each of the picture's objects that carries the offer. All days that were ever planned count, not only
-    the window: a product that the window forgot is a miss.
+    All days that were ever planned count, not only the window: a product that the window forgot is a miss.
     """
-    wanted = pa.array(sorted(groups), pa.string())
-    nowhere: list[int | None] = [None]
-    held = _held(leaf, merged)
     survivors: dict[str, str] = {}
-    pictures: dict[str, tuple[str, str, Offer]] = {}
+    pictures: dict[str, tuple[str, str, str, Offer]] = {}
     listed: dict[Offer, bool] = {}
-    days = leaf.partitions.days_before("download", leaf.key.date, count=_CATALOG_DAYS)
-    for day in [*reversed(days), leaf.key.date]:
-        for part in leaf.partitions.of_task("dedup", day):
-            handed = leaf.lake.read_table(f"{part.folder}/handover.parquet", ["picture", "survivor"])
+    days = partitions.days_before("download", date, count=_CATALOG_DAYS)
+    for day in [*reversed(days), date]:
+        for part in partitions.of_task("dedup", day):
+            handed = lake.read_table(f"{part.folder}/handover.parquet", ["picture", "survivor"])
             survivors |= dict(zip(handed["picture"].to_pylist(), handed["survivor"].to_pylist(), strict=True))
         today: dict[Offer, bool] = {}
-        for part in leaf.partitions.of_task("download", day):
-            table = leaf.lake.read_table(f"{part.folder}/items.parquet", _OFFER_COLUMNS)
-            for row in table.filter(pc.is_in(table["group"], value_set=wanted)).to_pylist():
+        for part in partitions.of_task("download", day):
+            for row in lake.read_table(f"{part.folder}/items.parquet", _OFFER_COLUMNS).to_pylist():
                 offer = (row["merchant"], row["sku"])
                 today[offer] = today.get(offer, False) or row["listed"]
-                pictures[row["item"]] = (row["group"], row["picture"], offer)
+                pictures[row["item"]] = (row["group"], row["picture"], row["category"], offer)
         listed |= today
     return tuple(
-        CatalogRow(group, picture, number)
-        for _, (group, picture, offer) in sorted(pictures.items())
+        CatalogRow(group, picture, category, offer, survivors.get(picture, picture))
+        for _, (group, picture, category, offer) in sorted(pictures.items())
         if listed[offer]
-        # By itself first: a picture that once gave way to another may since have come back alone.
-        for number in held.get((picture, offer)) or held.get((survivors.get(picture, picture), offer)) or nowhere
     )
 
 
-def _held(leaf: LeafContext, merged: list[Partition]) -> dict[tuple[str, Offer], list[int | None]]:
-    """Return the ids under which the indexes hold each (picture, offer)."""
-    held: dict[tuple[str, Offer], list[int | None]] = defaultdict(list)
-    for part in merged:
-        rows = leaf.lake.read_table(f"{part.folder}/items.parquet", ["picture", "id", "offers"]).combine_chunks()
+def stands_for(lake: Lake, entries: Mapping[str, CategoryIndex], rows: Sequence[CatalogRow]) -> dict[str, str]:
+    """Return picture -> picture under which these indexes return it, for those they return as another one.
+
+    A picture by itself first: one that once gave way to another may since have come back alone.
+    """
+    held = _held(lake, entries)
+    return {
+        row.sha256: row.survivor
+        for row in rows
+        if (row.sha256, row.offer) not in held and (row.survivor, row.offer) in held
+    }
+
+
+def _held(lake: Lake, entries: Mapping[str, CategoryIndex]) -> set[tuple[str, Offer]]:
+    """Return each (picture, offer) that the indexes hold."""
+    held: set[tuple[str, Offer]] = set()
+    for entry in entries.values():
+        rows = lake.read_table(entry.items_path, ["picture", "offers"]).combine_chunks()
         offers = pc.list_flatten(rows["offers"])
-        owners = rows.select(["picture", "id"]).take(pc.list_parent_indices(rows["offers"]))
-        columns = (owners["picture"], owners["id"], pc.struct_field(offers, "merchant"), pc.struct_field(offers, "sku"))
-        for picture, number, merchant, sku in zip(*(column.to_pylist() for column in columns), strict=True):
-            held[(picture, (merchant, sku))].append(number)
+        pictures = rows["picture"].take(pc.list_parent_indices(rows["offers"]))
+        columns = (pictures, pc.struct_field(offers, "merchant"), pc.struct_field(offers, "sku"))
+        for picture, merchant, sku in zip(*(column.to_pylist() for column in columns), strict=True):
+            held.add((picture, (merchant, sku)))
     return held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date as Date
 from datetime import datetime
@@ -42,8 +42,8 @@ class Judgement(Protocol):
         """Those that got no answer."""
 
     @property
-    def details(self) -> str:
-        """The whole evaluation as JSON."""
+    def files(self) -> Mapping[str, bytes]:
+        """The gate's outputs by name: verdict.json, report.html, ..."""
 
 
 class Services(Protocol):

@@ -16,6 +16,8 @@ from reporting.logs import logger
 from reporting.verdict import Outcome, Verdict
 
 _log = logger("release")
+SHOWN = 5
+"""Reasons in a message: a lost category fails a rule or two for each of its slices."""
 
 
 class Settings(BaseModel):
@@ -69,6 +71,21 @@ def _verdict(leaf: LeafContext, candidate: Candidate) -> Verdict:
     verdict = fitting[-1]
     if verdict.outcome is Outcome.PASS:
         return verdict
-    lines = "; ".join(str(row.get("reason", row)) for row in verdict.evidence if row.get("decision") != "PASS")
-    message = f"{leaf.key}: verdict {verdict.verdict_id} is {verdict.outcome.value}: {lines or 'no evidence'}"
+    message = f"{leaf.key}: verdict {verdict.verdict_id} is {verdict.outcome.value}: {why_not(verdict)}"
     raise GateRefused(message) if verdict.outcome is Outcome.FAIL else Inconclusive(message)
+
+
+def why_not(verdict: Verdict) -> str:
+    """Return the reasons against a release, what fails before what is inconclusive, at most `SHOWN` of them.
+
+    Example:
+        >>> from reporting.testing import MOMENT
+        >>> rows = [{"decision": "INCONCLUSIVE", "reason": "too few"}, {"decision": "FAIL", "reason": "one is lost"}]
+        >>> why_not(Verdict(verdict_id="v", date=MOMENT.date(), planid="p", outcome="FAIL", inputs={}, evidence=rows,
+        ...                 decided_at=MOMENT))
+        'one is lost; too few'
+    """
+    rows = [row for row in verdict.evidence if row.get("decision") != "PASS"]
+    reasons = [str(row.get("reason", row)) for row in sorted(rows, key=lambda row: row.get("decision") != "FAIL")]
+    more = [f"and {len(reasons) - SHOWN} more, all of them in the verdict"] if len(reasons) > SHOWN else []
+    return "; ".join([*reasons[:SHOWN], *more]) or "no evidence"

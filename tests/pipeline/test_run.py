@@ -240,6 +240,12 @@ def test_pictures_drawn_for_these_tests_are_all_different(tmp_path: Path) -> Non
     assert nearest > 12
 
 
+GATE = """\
+schema: gate/1
+rules: [{id: any, kind: floor, metric: hit@5, min: 0.0, bound: point}]
+"""
+
+
 def test_a_picture_that_once_gave_way_to_another_is_found_when_it_comes_back_alone(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     rows = [row(project.drawn(1), "first"), row(project.picture("again.jpg", draw(1), quality=80), "second")]
@@ -247,7 +253,8 @@ def test_a_picture_that_once_gave_way_to_another_is_found_when_it_comes_back_alo
     rows.sort(key=lambda one: item_id(one["merchant"], one["sku"], one["path"]))
     dropped = rows[1]  # the lowest item survives
     (project.folder / "queries.csv").write_text(f"path,group,category\npictures/query.jpg,acme/{dropped['sku']},red\n")
-    project.configure(evaluate={"queries": "queries.csv", "floors": [{"metric": "hit@5", "minimum": 0.0}]})
+    (project.folder / "gate.yaml").write_text(GATE)
+    project.configure(evaluate={"queries": "queries.csv", "gate": "gate.yaml"})
     other = row(project.drawn(2), "other")
     project.manifest(DAY_1, [*rows, other])
     project.manifest(DAY_2, [{**one, "listed": "false"} for one in rows])

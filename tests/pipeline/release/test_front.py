@@ -65,7 +65,7 @@ def draft(front: QueryFront | None) -> ReleaseDraft:
 
 def inputs(front: QueryFront | None) -> dict[str, str]:
     entries = {"shoes": CategoryIndex.model_validate(ENTRY)}
-    candidate = Candidate(dt.date(2026, 3, 1), "p1", Lake("memory://"), entries, lambda _: (), front)
+    candidate = Candidate(dt.date(2026, 3, 1), "p1", Lake("memory://"), entries, tuple, front)
     return candidate.inputs()
 
 

@@ -1,0 +1,316 @@
+"""A generation as the gate asks it: every query from four sides, and its indexes probed with their own vectors.
+
+The gate's unit is the picture, by the hash of its bytes: ids come and go with the detector, a picture does not. Of
+a picture's objects the nearest one counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date as Date
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from pipeline.images.decode import PictureError
+from pipeline.index.lists import index_vectors
+from pipeline.index.search import search_index
+from pipeline.serve.generation import EVERY_LIST, Generation, Neighbour
+from pipeline.serve.query import KnownVectors, QueryObject, Route, Vectors, decide_all, find_objects, route
+from pipeline.tasks.candidate import CatalogRow, stands_for
+
+if TYPE_CHECKING:
+    from pipeline.category.decision import Decision
+    from pipeline.models.session import Float32
+    from pipeline.serve.front import QueryFront
+
+Found = list[tuple[str, float, str]]
+"""(sha256 of the picture, 1 - cosine, product group shown), nearest first."""
+
+
+class Sides(NamedTuple):
+    """One query's hits: as served; in the labelled category; and both by exact search over the same rows."""
+
+    served: Found
+    oracle: Found
+    exact: Found
+    exact_oracle: Found
+
+
+class Probed(NamedTuple):
+    """Of how many stored vectors of one day and category the nearest one is their own."""
+
+    day: Date
+    category: str
+    found: int
+    asked: int
+
+
+class _Prepared(NamedTuple):
+    """Decoded queries: their places among the pictures, their vectors and where they are served."""
+
+    places: list[int]
+    vectors: Vectors
+    routes: list[Route]
+
+
+class _Query(NamedTuple):
+    """One query as a front makes it: its vector in each feature space, and its predicted category."""
+
+    vectors: dict[str, Float32]
+    decision: Decision | None
+
+
+class Prepared:
+    """Queries that were found, cut out and embedded once, for every system with the same front.
+
+    Finding objects is most of the work of a query. What is kept is a vector for each picture and space, no pixels.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[QueryFront | None, str], _Query | PictureError] = {}
+
+    def of(self, generation: Generation, pictures: Sequence[bytes]) -> list[_Query | PictureError]:
+        """Return each picture's query; what is not known yet is prepared in one batch."""
+        keys = [(generation.front, hashlib.sha256(picture).hexdigest()) for picture in pictures]
+        spaces = {entry.space_id for entry in generation.entries.values() if entry.rows}
+        new = {key: picture for key, picture in zip(keys, pictures, strict=True) if not self._has(key, spaces)}
+        self._known |= dict(zip(new, _prepare(generation, list(new.values())), strict=True))
+        return [self._known[key] for key in keys]
+
+    def _has(self, key: tuple[QueryFront | None, str], spaces: set[str]) -> bool:
+        known = self._known.get(key)
+        return isinstance(known, PictureError) or (known is not None and spaces <= known.vectors.keys())
+
+
+@dataclass(frozen=True)
+class UnderTest:
+    """A generation under the gate; what it needs of the catalogue is read when asked for."""
+
+    name: str
+    generation: Generation
+    inputs: Mapping[str, str]
+    catalog: Callable[[], Sequence[CatalogRow]]
+    prepared: Prepared = field(default_factory=Prepared)
+    """Shared by systems that are compared."""
+
+    def ask(self, pictures: Sequence[bytes], labelled: Sequence[str], k: int, *, told: bool) -> list[Sides | str]:
+        """Ask every query from four sides; a text is why a picture has no answer. See `ask_sides`."""
+        sides = ask_sides(self.generation, pictures, labelled, k, told=told, prepared=self.prepared)
+        return [f"undecodable: {one}" if isinstance(one, PictureError) else one for one in sides]
+
+    def survivors(self) -> dict[str, str]:
+        """Return picture -> picture under which its offer is held as a duplicate."""
+        return stands_for(self.generation.lake, self.generation.entries, self.catalog())
+
+    def held(self) -> Iterator[tuple[str, str, Date]]:
+        """Yield (picture, category, day) of what the indexes return."""
+        return held(self.generation)
+
+    def probe(self, per_day: int) -> list[Probed]:
+        """Return how many stored vectors find themselves, by day and category."""
+        return self_probe(self.generation, per_day)
+
+    def curve(self, pictures: Sequence[bytes], k: int) -> dict[int, float]:
+        """Return the recall against exact search by nprobe."""
+        return recall_by_nprobe(self.generation, pictures, k, prepared=self.prepared)
+
+    def bytes_per_row(self) -> float:
+        """Return the indexes' bytes for each row."""
+        return bytes_per_row(self.generation)
+
+    def contract_violations(self) -> list[str]:
+        """Return what of the merge contract is broken, read from the indexes themselves."""
+        return contract_violations(self.generation)
+
+    def seconds(self, pictures: Sequence[bytes], k: int) -> list[float]:
+        """Return the seconds each picture takes alone."""
+        return seconds_of(self.generation, pictures, k)
+
+
+def ask_sides(
+    generation: Generation,
+    pictures: Sequence[bytes],
+    labelled: Sequence[str],
+    k: int,
+    *,
+    told: bool = False,
+    prepared: Prepared | None = None,
+) -> list[Sides | PictureError]:
+    """Ask every query from four sides; found, cut out and embedded once.
+
+    Args:
+        generation: What answers.
+        pictures: Encoded queries.
+        labelled: Their true categories; one that the release does not hold finds nothing.
+        k: Items wanted for each, >= 1.
+        told: Users name the category: what is served is then the labelled one.
+        prepared: Where queries are kept that were asked before.
+
+    Returns:
+        One for each picture, in order; the error of one that cannot be decoded.
+    """
+    ready, errors = _ready(generation, pictures, prepared)
+    filled = _filled(generation)
+    oracle = [(labelled[at],) if labelled[at] in filled else () for at in ready.places]
+    served = oracle if told else [one.categories for one in ready.routes]
+    sides = [
+        generation.search_in(ready.vectors, wanted, k, nprobe)
+        for wanted, nprobe in ((served, None), (oracle, None), (served, EVERY_LIST), (oracle, EVERY_LIST))
+    ]
+    answers = iter([Sides(*(_pictures(generation, hits) for hits in of_one)) for of_one in zip(*sides, strict=True)])
+    return [errors[at] if at in errors else next(answers) for at in range(len(pictures))]
+
+
+def recall_by_nprobe(
+    generation: Generation, pictures: Sequence[bytes], k: int, *, prepared: Prepared | None = None
+) -> dict[int, float]:
+    """Return by nprobe (1, 2, 4, ... to every list) the share of the exact k nearest items that the index finds.
+
+    Args:
+        generation: What answers; each query is searched where it is served.
+        pictures: Encoded queries; those that cannot be decoded are left out.
+        k: Items, >= 1.
+        prepared: Where queries are kept that were asked before.
+    """
+    ready, _ = _ready(generation, pictures, prepared)
+    wanted = [one.categories for one in ready.routes]
+    lists = max((shelf.index.nlist for shelf in generation.shelves.values() if shelf.entry.rows), default=1)
+    exact = [{hit.id for hit in hits} for hits in generation.search_in(ready.vectors, wanted, k, EVERY_LIST)]
+    possible = sum(map(len, exact))
+    curve: dict[int, float] = {}
+    for nprobe in [1 << power for power in range(lists.bit_length()) if 1 << power < lists] + [lists]:
+        got = generation.search_in(ready.vectors, wanted, k, nprobe)
+        same = sum(len({hit.id for hit in hits} & truth) for hits, truth in zip(got, exact, strict=True))
+        curve[nprobe] = same / possible if possible else 0.0
+    return curve
+
+
+def self_probe(generation: Generation, per_day: int) -> list[Probed]:
+    """Search stored vectors by themselves at the release's nprobe, for every day and category.
+
+    Evenly spread over the ids, so that the same index gives the same probe. Another id at distance 0 counts as found:
+    equal vectors cannot be told apart.
+
+    Args:
+        generation: What is probed.
+        per_day: Vectors of each (category, day), at most; >= 1.
+    """
+    probed = []
+    for category in _filled(generation):
+        shelf = generation.shelves[category]
+        ids, vectors = index_vectors(shelf.index)
+        days: defaultdict[Date, list[int]] = defaultdict(list)
+        for row, number in enumerate(ids.tolist()):
+            days[shelf.item(number)["first_day"]].append(row)
+        for day, rows in sorted(days.items()):
+            chosen = rows[:: max(1, len(rows) // per_day)][:per_day]
+            distances, found = search_index(shelf.index, vectors[chosen], 1, shelf.entry.nprobe)
+            own = (found[:, 0] == ids[chosen]) | (distances[:, 0] <= np.float32(1e-6))
+            probed.append(Probed(day, category, int(own.sum()), len(chosen)))
+    return probed
+
+
+def held(generation: Generation) -> Iterator[tuple[str, str, Date]]:
+    """Yield (sha256 of the picture, category, day) of what the indexes return, by category and id.
+
+    A picture of several objects comes once; an id that is held twice comes twice, as the duplicate that it is.
+    """
+    numbers: set[int] = set()
+    pictures: set[str] = set()
+    for category in _filled(generation):
+        shelf = generation.shelves[category]
+        ids, _ = index_vectors(shelf.index)
+        for number in ids.tolist():
+            row = shelf.item(number)
+            if number in numbers or row["picture"] not in pictures:
+                yield row["picture"], category, row["first_day"]
+            numbers.add(number)
+            pictures.add(row["picture"])
+
+
+def contract_violations(generation: Generation) -> list[str]:
+    """Return what of the merge contract is broken: ids held twice, rows and items that disagree, a foreign id."""
+    broken = []
+    owner: dict[int, str] = {}
+    for category in _filled(generation):
+        shelf = generation.shelves[category]
+        ids = index_vectors(shelf.index)[0].tolist()
+        distinct = set(ids)
+        if len(ids) != shelf.entry.rows:
+            broken.append(f"{category}: {len(ids)} rows in the index, {shelf.entry.rows} in the manifest")
+        if len(distinct) != len(ids):
+            broken.append(f"{category}: {len(ids) - len(distinct)} ids are held twice")
+        if distinct != shelf.items.keys():
+            broken.append(f"{category}: {len(distinct ^ shelf.items.keys())} ids are in one of index and item table")
+        broken += [f"{category}: id {number} is {owner[number]}'s" for number in sorted(distinct & owner.keys())]
+        owner |= dict.fromkeys(distinct, category)
+    return broken
+
+
+def bytes_per_row(generation: Generation) -> float:
+    """Return the indexes' bytes for each row; 0 without a row."""
+    rows = sum(entry.rows for entry in generation.entries.values())
+    size = sum(len(generation.lake.read_bytes(entry.index_path)) for entry in generation.entries.values() if entry.rows)
+    return size / rows if rows else 0.0
+
+
+def seconds_of(generation: Generation, pictures: Sequence[bytes], k: int) -> list[float]:
+    """Return the seconds that each picture takes alone, from its bytes to its hits; the first call warms up."""
+    if pictures:
+        generation.ask(pictures[:1], k)
+    taken = []
+    for picture in pictures:
+        started = time.perf_counter()
+        generation.ask([picture], k)
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def _ready(
+    generation: Generation, pictures: Sequence[bytes], prepared: Prepared | None
+) -> tuple[_Prepared, dict[int, PictureError]]:
+    queries = (prepared or Prepared()).of(generation, pictures)
+    errors = {at: one for at, one in enumerate(queries) if isinstance(one, PictureError)}
+    seen = [(at, one) for at, one in enumerate(queries) if not isinstance(one, PictureError)]
+    known: defaultdict[str, dict[int, Float32]] = defaultdict(dict)
+    for row, (_, query) in enumerate(seen):
+        for space, vector in query.vectors.items():
+            known[space][row] = vector
+    filled = _filled(generation)
+    routes = [route(None, query.decision, filled) for _, query in seen]
+    return _Prepared([at for at, _ in seen], KnownVectors(dict(known)), routes), errors
+
+
+def _prepare(generation: Generation, pictures: Sequence[bytes]) -> list[_Query | PictureError]:
+    """Find, cut out, decide and embed; in every space that the generation has rows in."""
+    if not pictures:
+        return []
+    objects = find_objects(generation.opened, pictures)
+    seen = [one for one in objects if isinstance(one, QueryObject)]
+    vectors = Vectors([one.pixels for one in seen])
+    decisions = decide_all(generation.opened, seen, vectors)
+    embedders = generation.embedders()
+    of_space = {embedder.space_id: vectors.of(embedder, range(len(seen))) for embedder in embedders}
+    queries = iter(
+        _Query({space: rows[row] for space, rows in of_space.items()}, decision)
+        for row, decision in enumerate(decisions)
+    )
+    return [one if isinstance(one, PictureError) else next(queries) for one in objects]
+
+
+def _filled(generation: Generation) -> list[str]:
+    return [name for name, shelf in generation.shelves.items() if shelf.entry.rows]
+
+
+def _pictures(generation: Generation, hits: Sequence[Neighbour]) -> Found:
+    """Name each hit by its picture; only the nearest object of a picture stays."""
+    nearest: dict[str, tuple[str, float, str]] = {}
+    for hit in hits:
+        picture = generation.item(hit)["picture"]
+        nearest.setdefault(picture, (picture, hit.distance, hit.group))
+    return list(nearest.values())
