@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from typer.models import ArgumentInfo, OptionInfo
 
 import funnelgate
-from evaluation.floors import Floor
+from evaluation.gate_spec import GateSpec, Waiver
 from pipeline.tasks import TASKS
 from reporting.settings import CONFIG_NAME
 from reporting.topology import Edge, TaskSpec, Topology
@@ -119,7 +119,10 @@ def settings() -> Iterator[tuple[str, str, type[BaseModel]]]:
     yield "edges[]", "pipeline.yaml", Edge
     for task, module in TASKS.items():
         yield f"tasks.{task}.settings", "pipeline.yaml", importlib.import_module(module).Settings
-    yield "tasks.evaluate.settings.floors[]", "pipeline.yaml", Floor
+    yield "(top)", "gate.yaml", GateSpec
+    for heading, kind in _kinds(GateSpec.model_fields["rules"].annotation):
+        yield f"rules[]{heading}", "gate.yaml", kind
+    yield "waivers[]", "gate.yaml", Waiver
 
 
 def _kinds(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:

@@ -47,7 +47,7 @@ def spoken(page: Path) -> Iterator[str]:
     """Yield everything that a page writes as code: lines of its blocks, and inline code."""
     text = page.read_text(encoding="utf-8")
     for match in _BLOCK.finditer(text):
-        yield from match["text"].splitlines()
+        yield from match["text"].replace("\\\n", "").splitlines()  # a call over several lines is one
     for match in _INLINE.finditer(_BLOCK.sub("", text)):
         yield match["text"]
 

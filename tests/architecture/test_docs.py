@@ -205,6 +205,8 @@ def test_the_readme_session_prints_what_it_shows_and_the_json_follows_its_schema
         "search": f"funnelgate search {picture} --json",
         "detect": f"funnelgate detect {picture} --json",
         "object": "funnelgate object 1 --json",
+        "evaluate-history": "funnelgate evaluate history --json",
+        "promote-champion": "funnelgate promote-champion --by ana --why 'the first one that counts' --json",
     }.items():
         schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
         Draft202012Validator(schema).validate(json.loads(printed(command, folder)))
