@@ -147,6 +147,17 @@ class Context:
 
         return open_release(self.place.lake, Partitions(self.store, self.topology, None), number)
 
+    def near_hash(self, data: bytes) -> str:
+        """Return a picture's perceptual hash, 16 hex digits; "" for one without detail, or that cannot be decoded."""
+        from pipeline.images.decode import PictureError
+        from pipeline.images.dhash import dhash64
+
+        try:
+            found = dhash64(data).value
+        except PictureError:
+            return ""
+        return "" if found is None else f"{found:016x}"
+
     def checks(self, rules: Path | None = None) -> LoadedChecks:
         """Return the checks of a file; None: those of the settings, else those that come with funnelgate."""
         from checks.spec import load_checks
