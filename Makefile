@@ -32,7 +32,7 @@ test: $(READY) ## the default suite; the tests of the house itself (tests/archit
 	$(PYTEST) -n 2 --dist loadfile --ignore tests/benches --ignore tests/architecture
 
 test-slow: $(READY) ## the tests that take longer: whole pipelines, kills, the wheel, the README's session
-	$(PYTEST) -n 2 --dist loadfile --ignore tests/benches -m slow
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benches -m slow
 
 check: $(READY) ## style, types, import contract, and that the generated pages are up to date
 	$(BIN)/ruff check .

@@ -23,6 +23,25 @@ REPOSITORY = Path(__file__).parent.parent
 # Tests make many small indices on a disk that may be nearly full.
 ELASTIC_SETTINGS = ("cluster.routing.allocation.disk.threshold_enabled=false", "cluster.max_shards_per_node=5000")
 _prefix_numbers = count(1)
+# Files of which one test takes a minute or more. Two processes share the files: a long one that is begun last is waited
+# for alone (seen: 100 s of 970).
+LONGEST_FIRST = (
+    "test_kill.py",
+    "test_docs.py",
+    "test_cluster.py",
+    "test_chaos.py",
+    "test_show.py",
+    "test_wheel.py",
+    "test_training.py",
+    "test_learn_detector.py",
+)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has mixed them
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files; the others stay in the order they have."""
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def required(name: str) -> bool:

@@ -200,7 +200,7 @@ def test_a_set_is_asked_of_the_index_by_its_names(two_days: Ran, copy_of: Copy, 
     assert (unpinned.code, "no champion is pinned" in unpinned.err) == (2, True)
     pin(project, 1)
     assert hits("index:champion") == pytest.approx(first / asked)
-    for name, said in (("99", "release 99 is not there"), ("x", "the number of a release"), ("-1", "the number of a")):
+    for name, said in (("99", "there is no release 99"), ("x", "the number of a release"), ("-1", "the number of a")):
         refused = main_in(project.folder, "evaluate", "run", "--set", folder, "--searcher", f"index:{name}")
         assert (refused.code != 0, said in refused.err) == (True, True), refused
 

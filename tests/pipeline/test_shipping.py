@@ -87,6 +87,7 @@ def run_again(project: Project) -> tuple[str, ...]:
     return ("run", "--source", f"{DAY_1}.csv", "--date", str(DAY_1), "--json")
 
 
+@pytest.mark.slow
 def test_what_a_dead_cluster_left_waiting_is_shipped_by_the_next_run_which_says_nothing(
     finished: Project, main_in: Main, elastic_url: str, indices: str
 ) -> None:
@@ -227,6 +228,7 @@ def test_an_interrupt_waits_for_nothing_and_still_tells(sqlite_store: SqlStore) 
     assert told == [f"2 entries wait to be shipped to {url}; `funnelgate records ship` ships them"]
 
 
+@pytest.mark.slow
 def test_what_is_refused_for_good_is_told(sqlite_store: SqlStore, elastic_url: str, indices: str) -> None:
     told: list[str] = []
     first = make_record("collect", input=5)
@@ -244,6 +246,7 @@ def test_what_is_refused_for_good_is_told(sqlite_store: SqlStore, elastic_url: s
     assert told == ["1 refused for good and put aside; `funnelgate records status` tells them and why"]
 
 
+@pytest.mark.slow
 def test_writers_and_the_shipper_share_sqlite(sqlite_store: SqlStore, elastic_url: str, indices: str) -> None:
     """Four writers beside the shipper, whose settling takes the same write lock: nobody fails, nothing is lost."""
     told: list[str] = []
@@ -266,6 +269,7 @@ def test_writers_and_the_shipper_share_sqlite(sqlite_store: SqlStore, elastic_ur
     assert len(in_cluster(elastic_url, indices)) == 400
 
 
+@pytest.mark.slow
 def test_a_sink_without_a_registry_finds_the_plans_in_the_cluster_itself(elastic_url: str, indices: str) -> None:
     record = make_record("collect", planid="mine")
     entry = Entry(1, Topic.RECORD, record.key.document_id(), record.version, record.model_dump_json(), "")

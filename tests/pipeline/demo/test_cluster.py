@@ -64,6 +64,7 @@ def day_of_mine(one_day: Project, tmp_path: Path) -> Project:
     return Project(Path(shutil.copytree(one_day.folder, tmp_path / "mine")))
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_what_was_shipped_reads_back_equal_and_a_deleted_record_does_not(
     day_of_mine: Project, elastic_url: str, elastic_prefix: str
@@ -100,6 +101,7 @@ def test_a_second_act_leaves_the_cluster_as_it_is_though_the_environment_names_i
     assert read_back(place, [DAY_1]).equal
 
 
+@pytest.mark.slow
 @pytest.mark.elasticsearch
 def test_a_cluster_with_another_runs_plans_is_refused(tmp_path: Path, elastic_url: str, elastic_prefix: str) -> None:
     place = place_of(new_project(tmp_path / "project"), elastic_url, elastic_prefix)
