@@ -175,7 +175,7 @@ def test_a_pinned_champion_is_asked_beside_the_release(two_days: Ran, copy_of: C
 BUILD = (
     "evaluate", "build-set", "queries.csv", "--catalog", "catalog.csv", "--name", "drawn", "--out", "sets",
     "--root", ".", "--query-domain", "photos", "--gallery-domain", "drawings", "--as-of", str(DAY_3),
-    "--no-distractors", "every drawing is a product", "--json",
+    "--no-distractors", "every drawing is a product", "--self-match", "drop", "--json",
 )  # fmt: skip
 
 
