@@ -172,7 +172,7 @@ def test_the_curve_and_the_slices_are_drawn_where_the_numbers_are(hostile):
 
 def test_waivers_counts_inputs_and_the_command_are_there(hostile):
     for said in (
-        "known since OPS-1 Approved by anna, until 2026-12-01",
+        "known since OPS-1. Approved by anna, until 2026-12-01",
         "expired on 2026-11-01: self, approved by bert",
         "timeout 1",
         "c" * 64,
