@@ -158,16 +158,16 @@ def test_days_killed_one_after_another_end_as_if_nothing_had_happened(undisturbe
     project = arrivals(tmp_path / "killed")
     reaper = Reaper(project, random.Random(20261101))
     before = 0
-    for day, size, count in zip(DAYS, instances_by_day(undisturbed), (13, 8, 8), strict=True):
+    for day, size, count in zip(DAYS, instances_by_day(undisturbed), (6, 4, 4), strict=True):
         reaper.disturb(
             ("run", "--source", f"{day}.csv", "--date", str(day)),
             moments(reaper.dice, count, before, before + size - 2),
         )
         before += size
     assert before == reaper.work()[0]
-    assert len(reaper.kills) >= 25
+    assert len(reaper.kills) >= 12  # 25 and more where days run side by side, below
     assert {"main", "worker"} == set(reaper.kills)
-    assert reaper.lost_attempts() >= 8  # the kills did hit work, not only waiting
+    assert reaper.lost_attempts() >= 4  # the kills did hit work, not only waiting
     assert faults(project) == []
     assert books(project) == books(undisturbed)
     assert merged_rows(project) == merged_rows(undisturbed)

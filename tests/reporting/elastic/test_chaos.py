@@ -33,7 +33,7 @@ from tests.servers.rest import call, remove_everything
 
 pytestmark = pytest.mark.elasticsearch
 
-RECORDS = int(os.environ.get("FUNNELGATE_CHAOS_RECORDS", "40000"))
+RECORDS = int(os.environ.get("FUNNELGATE_CHAOS_RECORDS", "16000"))
 """100,000 by hand, as docs/elasticsearch.md measured it; CI has 25 minutes for everything."""
 BEFORE = RECORDS // 5
 """Of them shipped by one shipper without faults: what its memory is compared with."""
