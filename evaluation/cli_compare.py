@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evaluation.cuts import DEFAULT, read_cuts
 from reporting.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def compare_systems(
     if evalset is not None:
         if level is not None:
             raise UsageError("--level is for TREC judgements; an evaluation set has its own grades")
-        columns = _columns_of_set(context, evalset, systems, cuts or "1,5,10", tested)
+        columns = _columns_of_set(context, evalset, systems, cuts or DEFAULT, tested)
     else:
         assert qrels is not None
         if cuts is not None:
@@ -134,7 +135,7 @@ def _columns_of_set(
     from evaluation.searchers import open_system
     from evaluation.set_files import load_set
 
-    evalset, ks = load_set(folder), _whole_numbers(cuts)
+    evalset, ks = load_set(folder), read_cuts(cuts)
     opened = getattr(context.obj, "opened", None)
     measured = [measure(open_system(name, evalset, opened=opened), evalset, ks=ks) for name in systems]
     return columns_of_set(evalset, measured, systems, tested=tested)
@@ -162,10 +163,3 @@ def _show(document: BaseModel, found: Comparison, columns: Columns, out: Path | 
         console.print(line)
     for path in written:
         typer.echo(path)
-
-
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and 0 < int(part) < 10**6 for part in parts):
-        raise UsageError(f"--k {text!r}: write whole numbers >= 1 with commas, as in 1,5,10")
-    return tuple(sorted({int(part) for part in parts}))

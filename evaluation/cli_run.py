@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evaluation.cuts import DEFAULT, read_cuts
 from reporting.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,8 +51,6 @@ SaveOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-_CUTS = "1,5,10"
-
 
 def register(app: typer.Typer) -> None:
     """Mount the command on the group `evaluate`."""
@@ -90,7 +89,7 @@ def run(
     if trec and own:
         raise UsageError(f"{trec[0]} is for TREC files and {own[0]} for an evaluation set; give those of one")
     if evalset is not None and searcher is not None:
-        _run_on_set(context, evalset, searcher, _whole_numbers(cuts or _CUTS), save, as_json=as_json)
+        _run_on_set(context, evalset, searcher, read_cuts(cuts or DEFAULT), save, as_json=as_json)
     elif qrels is not None and run_file is not None:
         _run_on_trec(
             qrels, run_file, measures or "official", per_query=per_query, complete=complete, level=level or 1,
@@ -171,10 +170,3 @@ def _run_on_set(
     console = Console(soft_wrap=True, highlight=False)
     for line in run_lines(report, [f"{name}@{max(ks)}" for name in ("hit", "recall")]):
         console.print(line)
-
-
-def _whole_numbers(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and 0 < int(part) < 10**6 for part in parts):
-        raise UsageError(f"--k {text!r}: write whole numbers >= 1 with commas, as in {_CUTS}")
-    return tuple(sorted({int(part) for part in parts}))

@@ -25,6 +25,7 @@ from evaluation.set_parquet import rows_of, table_bytes
 from evaluation.set_report import report_of
 from evaluation.validators import require_valid
 from reporting.errors import DataError, StoreError
+from reporting.segments import sync_folder
 
 MANIFEST: Final = "evalset.json"
 _TABLES: Final = ("queries.parquet", "labels.parquet", "catalog.parquet")
@@ -208,11 +209,7 @@ def _appear(folder: Path, files: Mapping[str, bytes]) -> None:
         raise
     finally:
         os.close(handle)
-    above = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(above)
-    finally:
-        os.close(above)
+    sync_folder(folder.parent)
 
 
 def _clear_partials(parent: Path, set_id: str) -> None:

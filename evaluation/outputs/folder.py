@@ -21,6 +21,7 @@ from evaluation.outputs.hit_lists import Catalogue
 from evaluation.verdict import GateVerdict
 from evaluation.why_lost import LossReader
 from reporting.errors import StoreError
+from reporting.segments import sync_folder
 
 FILES: Final = ("junit.xml", "summary.md", "report.html", "per_query.parquet", "verdict.json")
 """In the order in which they appear: where verdict.json is, the others are of the same verdict."""
@@ -163,23 +164,15 @@ def _appear(folder: Path, files: Mapping[str, bytes]) -> None:
                 stream.write(files[name])
                 stream.flush()
                 os.fsync(stream.fileno())
-        _sync(partial)
+        sync_folder(partial)
         if not folder.exists():
             partial.rename(folder)
         else:
             (folder / FILES[-1]).unlink(missing_ok=True)
-            _sync(folder)
+            sync_folder(folder)
             for name in FILES:
                 (partial / name).replace(folder / name)
-            _sync(folder)
+            sync_folder(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    _sync(folder.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(folder.parent)
