@@ -30,6 +30,7 @@ SQL_FREE = ("pipeline/tasks/", "pipeline/images/", "pipeline/fetch/", "pipeline/
 # The name a library is imported by, where it differs from the name it is installed by.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "prometheus_client": "prometheus-client",
     "elastic_transport": "elastic-transport",
     "faster_coco_eval": "faster-coco-eval",
     "faiss": "faiss-cpu",

@@ -172,7 +172,6 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise's own, when it is imported
 @pytest.mark.parametrize(("status", "kind"), [(200, Sent), (404, Dead), (500, Retry)])
 def test_apprise_itself_sends_to_a_server_of_ours(quiet, status, kind):
-    pytest.importorskip("apprise", reason="the extra `alerts` is not installed")
     with Receiver(Reply(status, b"ok")) as receiver:
         sink = AppriseSink("chat", f"json://127.0.0.1:{receiver.port}/geheim-token-1", timeout_seconds=5.0)
         assert isinstance(sink.send(make_notice()), kind)
@@ -184,7 +183,6 @@ def test_apprise_itself_sends_to_a_server_of_ours(quiet, status, kind):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # apprise's own, when it is imported
 def test_apprise_itself_knows_the_chats_that_are_named_in_the_manual(quiet):
-    pytest.importorskip("apprise", reason="the extra `alerts` is not installed")
     for address in (
         "slack://TAAAAAAAA/BBBBBBBBB/cccccccccccccccccccccccc/#oncall",
         "mailto://user:password@example.org?to=oncall@example.org",
