@@ -53,6 +53,12 @@ class GateRefused(FunnelgateError):
     exit_code = EXIT_FAILED
 
 
+class ContractViolation(FunnelgateError):
+    """Parts that must not be put together: shards, an index or a release that breaks its contract (exit 1)."""
+
+    exit_code = EXIT_FAILED
+
+
 class Inconclusive(FunnelgateError):
     """There was not enough evidence to say yes or no (exit 3)."""
 

@@ -8,18 +8,26 @@ centroids could then fall into another list when a day is built alone.
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.index.quantizer import centroids
+from pipeline.index.opened import opened
+from pipeline.index.quantizer import centroids, one_thread
+from pipeline.index.wrapped import ivf_of, revert_all, transformed, transforms_of
 from reporting.errors import DataError
 
 # Float32 inner products of unit vectors are off by less than this; closer centroids are compared in float64.
 _NEAR_TIE = 1e-4
+# Dimensions a part from which faiss' product quantiser takes a matrix product over the batch, in which a vector
+# half-way between two codes gets the one or the other by its place; such vectors are encoded one by one.
+_MATRIX_PRODUCT_FROM = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ def checked_ids(ids: NDArray[np.int64], where: str) -> NDArray[np.int64]:
     return np.ascontiguousarray(ids)
 
 
-def assign(index: faiss.IndexIVF, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+def assign(index: Any, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """Assign each vector to its list, by a rule that depends on the vector alone and not on its batch.
 
     The list is that of the nearest centroid; among centroids whose float64 inner products are equal, the
@@ -62,7 +70,7 @@ def assign(index: faiss.IndexIVF, vectors: NDArray[np.float32]) -> NDArray[np.in
 
     Args:
         index: Trained index.
-        vectors: Shape (n, d) float32.
+        vectors: Shape (n, d) float32, as the index takes them (before its transform).
 
     Returns:
         List numbers, shape (n,) int64.
@@ -70,82 +78,174 @@ def assign(index: faiss.IndexIVF, vectors: NDArray[np.float32]) -> NDArray[np.in
     Raises:
         DataError: The index measures something else than inner products.
     """
-    if index.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise DataError(f"index has faiss metric {index.metric_type}, expected 0 (inner product)")
-    if index.nlist == 1 or not len(vectors):
+    return _assigned(ivf_of(index), transformed(index, vectors))
+
+
+def _assigned(ivf: faiss.IndexIVF, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Assign vectors that are in the inverted file's own space."""
+    if ivf.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise DataError(f"index has faiss metric {ivf.metric_type}, expected 0 (inner product)")
+    if ivf.nlist == 1 or not len(vectors):
         return np.zeros(len(vectors), np.int64)
-    near, numbers = index.quantizer.search(vectors, 2)
+    near, numbers = ivf.quantizer.search(vectors, 2)
     chosen: NDArray[np.int64] = numbers[:, 0].astype(np.int64)
     close = np.flatnonzero(near[:, 0] - near[:, 1] < _NEAR_TIE)
     if close.size:
-        wide = centroids(index).astype(np.float64)
+        wide = centroids(ivf).astype(np.float64)
         for row in close:
             # multiply and sum, not a matrix product: the order of additions never depends on the batch
             chosen[row] = np.argmax((wide * vectors[row].astype(np.float64)).sum(axis=1))
     return chosen
 
 
-def encode(index: faiss.IndexIVF, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> Rows:
-    """Encode vectors (n, d) float32 with the index's codec, without adding them."""
-    numbers = assign(index, vectors)
-    codes = np.empty((len(vectors), index.code_size), np.uint8)
-    if len(vectors):
-        index.encode_vectors(len(vectors), faiss.swig_ptr(vectors), faiss.swig_ptr(numbers), faiss.swig_ptr(codes))
+def encode(index: Any, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> Rows:
+    """Encode vectors (n, d) float32 with the index's transform and codec, without adding them.
+
+    Like its list, a vector's code depends on the vector alone and not on its batch.
+    """
+    ivf = ivf_of(index)
+    vectors = transformed(index, vectors)
+    numbers = _assigned(ivf, vectors)
+    codes = np.empty((len(vectors), ivf.code_size), np.uint8)
+    if isinstance(ivf, faiss.IndexIVFPQ) and ivf.pq.dsub >= _MATRIX_PRODUCT_FROM:
+        with one_thread():  # a row is too little work to wake others for
+            for row in range(len(vectors)):
+                _encode_into(ivf, vectors[row : row + 1], numbers[row : row + 1], codes[row : row + 1])
+    elif len(vectors):
+        _encode_into(ivf, vectors, numbers, codes)
     return Rows(numbers, ids, codes)
 
 
-def read_rows(index: faiss.IndexIVF) -> Rows:
-    """Copy all rows of an index, list by list in stored order."""
-    lists: Any = index.invlists
-    sizes = np.array([lists.list_size(number) for number in range(index.nlist)], np.int64)
+def _encode_into(ivf: Any, vectors: NDArray[np.float32], numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> None:
+    ivf.encode_vectors(len(vectors), faiss.swig_ptr(vectors), faiss.swig_ptr(numbers), faiss.swig_ptr(codes))
+
+
+def read_rows(index: Any) -> Rows:
+    """Copy all rows that count of an index (`OpenIndex` or faiss'), list by list in stored order."""
+    source = opened(index)
+    ivf = source.ivf
+    lists: Any = ivf.invlists
+    sizes = np.array([lists.list_size(number) for number in range(ivf.nlist)], np.int64)
     ids = np.empty(int(sizes.sum()), np.int64)
-    codes = np.empty((len(ids), index.code_size), np.uint8)
+    codes = np.empty((len(ids), ivf.code_size), np.uint8)
     start = 0
     for number, size in enumerate(sizes.tolist()):
         if not size:
             continue  # a null pointer for an empty list in a mapped file
         stop = start + size
-        ids[start:stop] = faiss.rev_swig_ptr(lists.get_ids(number), size)
-        codes[start:stop] = faiss.rev_swig_ptr(lists.get_codes(number), size * index.code_size).reshape(size, -1)
+        held, packed = lists.get_ids(number), lists.get_codes(number)
+        ids[start:stop] = faiss.rev_swig_ptr(held, size)
+        codes[start:stop] = faiss.rev_swig_ptr(packed, size * ivf.code_size).reshape(size, -1)
+        lists.release_ids(number, held)  # stacked lists hand out copies
+        lists.release_codes(number, packed)
         start = stop
-    return Rows(np.repeat(np.arange(index.nlist, dtype=np.int64), sizes), ids, codes)
+    rows = Rows(np.repeat(np.arange(ivf.nlist, dtype=np.int64), sizes), ids, codes)
+    if source.keep is None:
+        return rows
+    kept = is_in(ids, source.keep)
+    return Rows(rows.list_numbers[kept], ids[kept], codes[kept])
 
 
-def write_rows(index: faiss.IndexIVF, rows: Rows) -> None:
+def is_in(ids: NDArray[np.int64], rising: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of each id (n,) whether it is among `rising` (m,), strictly rising; m = 0 says no of all."""
+    if not len(rising):
+        return np.zeros(len(ids), np.bool_)
+    places = np.minimum(np.searchsorted(rising, ids), len(rising) - 1)
+    found: NDArray[np.bool_] = rising[places] == ids
+    return found
+
+
+def write_rows(index: Any, rows: Rows) -> None:
     """Write rows into an empty trained index, each list in rising order of id; changes `index`.
 
     Raises:
         DataError: The index holds rows already, so that the order could not be canonical.
     """
-    if index.ntotal:
-        raise DataError(f"index already holds {index.ntotal} rows; canonical lists are written once, into none")
+    ivf = ivf_of(index)
+    if ivf.ntotal:
+        raise DataError(f"index already holds {ivf.ntotal} rows; canonical lists are written once, into none")
     order = np.lexsort((rows.ids, rows.list_numbers))
     numbers = rows.list_numbers[order]
     ids = np.ascontiguousarray(rows.ids[order])
     codes = np.ascontiguousarray(rows.codes[order])
-    bounds = np.searchsorted(numbers, np.arange(index.nlist + 1))
-    lists: Any = index.invlists
+    bounds = np.searchsorted(numbers, np.arange(ivf.nlist + 1))
+    lists: Any = ivf.invlists
     for number in np.unique(numbers).tolist():
         start, stop = int(bounds[number]), int(bounds[number + 1])
         lists.add_entries(number, stop - start, faiss.swig_ptr(ids[start:stop]), faiss.swig_ptr(codes[start:stop]))
-    index.ntotal = len(ids)
+    ivf.ntotal = index.ntotal = len(ids)
 
 
-def index_vectors(index: faiss.IndexIVF) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return every id (n,) int64, rising, and its stored (decoded) vector (n, d) float32.
+def rows_sha256(rows: Rows) -> str:
+    """Hash rows whatever their order: equal hashes are equal ids, in equal lists, with equal codes.
 
-    What is decoded from a flat index is what was added, to the bit.
+    Rows are taken by (list number, id). For each list that has any, in rising number: the number and the count as
+    "<qq", the ids as "<i8", the codes. So it can be computed list by list while a shard is read. No rows give the
+    sha256 of nothing.
+
+    Returns:
+        SHA-256, 64 hex characters.
     """
-    rows = read_rows(index)
+    digest = hashlib.sha256()
+    order = np.lexsort((rows.ids, rows.list_numbers))
+    numbers = rows.list_numbers[order]
+    bounds = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(numbers)]
+    for start, stop in pairwise(bounds if len(numbers) else [0]):
+        taken = order[start:stop]
+        digest.update(struct.pack("<qq", int(numbers[start]), stop - start))
+        digest.update(rows.ids[taken].astype("<i8").tobytes())
+        digest.update(rows.codes[taken].tobytes())
+    return digest.hexdigest()
+
+
+def id_blocks(ids: NDArray[np.int64], limit: int = 64) -> tuple[tuple[int, int], ...]:
+    """Cover ids by at most `limit` ranges, split at the widest gaps; of gaps of one width the lowest come first.
+
+    Args:
+        ids: Shape (n,) int64, unique, any order; n = 0 gives ().
+        limit: Ranges allowed, >= 1.
+
+    Returns:
+        Ranges (first, last), both held, rising and disjoint. With fewer runs of consecutive ids than `limit`
+        they are exactly these runs.
+
+    Example:
+        >>> id_blocks(np.array([7, 5, 6, 90, 20]), limit=2)
+        ((5, 20), (90, 90))
+    """
+    if not len(ids):
+        return ()
+    ordered = np.sort(ids)
+    gaps = ordered[1:] - ordered[:-1]
+    widest = np.argsort(-gaps, kind="stable")[: limit - 1]
+    cuts = np.sort(widest[gaps[widest] > 1])
+    firsts = ordered[np.concatenate([[0], cuts + 1]).astype(np.int64)]
+    lasts = ordered[np.concatenate([cuts, [len(ordered) - 1]]).astype(np.int64)]
+    return tuple(zip(firsts.tolist(), lasts.tolist(), strict=True))
+
+
+def index_vectors(index: Any) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return every id that counts (n,) int64, rising, and its stored (decoded) vector (n, d) float32.
+
+    What is decoded from a flat index is what was added, to the bit. From another codec it is near to it, and of
+    another norm than 1: normalise before it is a query. Behind a transform it is taken back to the queries' space.
+
+    Args:
+        index: `OpenIndex` or a faiss index.
+    """
+    source = opened(index)
+    rows = read_rows(source)
     order = np.argsort(rows.ids, kind="stable")
-    return rows.ids[order], decode(index, rows.list_numbers[order], rows.codes[order])
+    inner = decode(source, rows.list_numbers[order], rows.codes[order])
+    return rows.ids[order], revert_all(transforms_of(source.index), inner)
 
 
-def decode(index: faiss.IndexIVF, list_numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Decode codes (n, code_size) uint8 of the given lists into vectors (n, d) float32."""
+def decode(index: Any, list_numbers: NDArray[np.int64], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Decode codes (n, code_size) uint8 of the given lists into vectors (n, d) float32 of the inverted file's space."""
+    ivf = opened(index).ivf
     numbers = np.ascontiguousarray(list_numbers)
     packed = np.ascontiguousarray(codes)
-    vectors = np.empty((len(packed), index.d), np.float32)
+    vectors = np.empty((len(packed), ivf.d), np.float32)
     if len(packed):
-        index.decode_vectors(len(packed), faiss.swig_ptr(packed), faiss.swig_ptr(numbers), faiss.swig_ptr(vectors))
+        ivf.decode_vectors(len(packed), faiss.swig_ptr(packed), faiss.swig_ptr(numbers), faiss.swig_ptr(vectors))
     return vectors

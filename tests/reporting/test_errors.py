@@ -13,6 +13,7 @@ CODES = {
     "DataError": 2,
     "UsageError": 2,
     "RecordError": 2,
+    "ContractViolation": 1,
     "GateRefused": 1,
     "Inconclusive": 3,
     "StoreError": 4,

@@ -21,6 +21,8 @@ from pipeline.index.quantizer import (
 )
 from reporting.errors import DataError
 
+EXACT_FINGERPRINT = "c63fa902b2f14f49ed91e1463426787e19f3537ceb2698c029fb4da16d56614a"
+
 
 def unit(rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
     vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
@@ -102,10 +104,10 @@ def test_the_fingerprint_is_of_the_training_and_not_of_the_rows():
     assert fingerprint(from_bytes(to_bytes(index))) == before
 
 
-def codec_variants() -> dict[str, faiss.IndexIVF]:
+def codec_variants() -> dict[str, Any]:
     """Indexes that share coarse centroids, most of which raw faiss merges into one another."""
     flat = train_quantizer(unit(400), nlist=4)
-    variants: dict[str, faiss.IndexIVF] = {"flat": flat}
+    variants: dict[str, Any] = {"flat": flat}
     for name, metric in (("l2", faiss.METRIC_L2), ("ip", faiss.METRIC_INNER_PRODUCT)):
         for scale in (1, 4):
             sq = faiss.IndexIVFScalarQuantizer(flat.quantizer, 16, 4, faiss.ScalarQuantizer.QT_8bit, metric)
@@ -115,18 +117,43 @@ def codec_variants() -> dict[str, faiss.IndexIVF]:
         pq = faiss.IndexIVFPQ(flat.quantizer, 16, 4, 4, 4)
         pq.train(unit(800, seed=seed))
         variants[f"pq-{seed}"] = pq
+        plain: Any = faiss.clone_index(pq)
+        plain.by_residual = False  # the same bytes of a row then mean another vector
+        variants[f"pq-{seed}-plain"] = plain
+        for name in ("first", "second"):
+            rotation = faiss.RandomRotationMatrix(16, 16)
+            rotation.init(seed if name == "first" else seed + 2)
+            variants[f"pq-{seed}-rotated-{name}"] = faiss.IndexPreTransform(rotation, pq)
+    matrix: Any = faiss.LinearTransform(16, 16, True)
+    faiss.copy_array_to_vector(np.eye(16, dtype=np.float32).ravel(), matrix.A)
+    for shift in (0, 1):
+        faiss.copy_array_to_vector(np.full(16, shift, np.float32), matrix.b)
+        matrix.is_trained = True
+        variants[f"shifted-{shift}"] = faiss.clone_index(faiss.IndexPreTransform(matrix, flat))
     return variants
 
 
-def test_the_fingerprint_separates_metric_scalar_ranges_and_product_codebooks():
+def test_the_fingerprint_separates_metric_scalar_ranges_product_codebooks_residuals_and_what_lies_before():
     prints = {name: fingerprint(index) for name, index in codec_variants().items()}
     assert len(set(prints.values())) == len(prints)
+
+
+def test_the_fingerprint_of_flat_training_is_what_lakes_already_hold():
+    """Booked before there were codecs: another value would make every shard of theirs unmergeable."""
+    corners = np.array([(a, b, c, d) for a in (-1, 1) for b in (-1, 1) for c in (-1, 1) for d in (-1, 1)], np.float32)
+    vectors = np.tile(corners / np.float32(2), (10, 1))
+    assert fingerprint(train_quantizer(vectors, nlist=1)) == EXACT_FINGERPRINT
 
 
 def test_an_index_type_without_a_defined_fingerprint_is_refused():
     index: Any = faiss.index_factory(16, "IVF4,RQ2x4")
     with pytest.raises(DataError, match="no fingerprint is defined for IndexIVFResidualQuantizer"):
         fingerprint(index)
+    for factory in ("IVF4,FlatPanorama4", "IVF4_HNSW,Flat", "L2norm,IVF4,Flat"):
+        other: Any = faiss.index_factory(16, factory, faiss.METRIC_INNER_PRODUCT)
+        other.train(unit(400))
+        with pytest.raises(DataError, match=r"no fingerprint is defined|expected a trained linear transform"):
+            fingerprint(other)
     untrained: Any = faiss.index_factory(16, "IVF4,Flat")
     with pytest.raises(DataError, match="IndexIVFFlat is not trained"):
         fingerprint(untrained)

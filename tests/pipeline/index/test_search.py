@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
 import numpy as np
 import pytest
 from faiss.contrib.evaluation import check_ref_knn_with_draws
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.index.lists import index_vectors, read_rows
+from pipeline.index.lists import decode, encode, index_vectors, read_rows, write_rows
+from pipeline.index.opened import OpenIndex, open_file
 from pipeline.index.quantizer import from_bytes, to_bytes, train_quantizer
 from pipeline.index.search import exact_search, search_index
 from pipeline.index.shard import build_shard
@@ -53,6 +57,106 @@ def test_search_equals_brute_force_on_vectors_full_of_exact_ties(picks, k, asked
     expected = brute_force(ids, vectors, queries, k)
     assert_same(search_index(index, queries, k, 4), expected)
     assert_same(exact_search(ids, vectors, queries, k), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=60),
+    st.integers(1, 40),
+    st.sampled_from([0, 1, 20]),
+)
+def test_with_ids_to_keep_it_is_a_search_of_these_rows_alone(picks, k, dropped_ties):
+    """Of ten directions, so that whole runs of ties are left out of the first candidates."""
+    picks += [(0, False)] * dropped_ties
+    counting = np.array([kept for _, kept in picks], np.bool_)
+    ids = np.random.default_rng(len(picks)).permutation(1000)[: len(picks)]
+    vectors = DIRECTIONS[[direction for direction, _ in picks]].reshape(-1, 3)
+    index = from_bytes(build_shard(QUANTIZER, ids, vectors))
+    source = OpenIndex(index, keep=np.sort(ids[counting]))
+    expected = brute_force(ids[counting], vectors[counting], DIRECTIONS[:3], k)
+    assert_same(search_index(source, DIRECTIONS[:3], k, 4), expected)
+    assert source.rows == counting.sum()
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_rows_that_do_not_count_never_crowd_out_those_that_do(batch):
+    """The 300 nearest are left out, far more than the first fetch holds."""
+    vectors = np.repeat(DIRECTIONS[[0, 1]], [300, 400], axis=0)
+    index = from_bytes(build_shard(QUANTIZER, np.arange(700), vectors))
+    source = OpenIndex(index, keep=np.arange(300, 700))
+    _, found = search_index(source, np.repeat(DIRECTIONS[:1], batch, axis=0), 3, 4)
+    assert found.tolist() == [[300, 301, 302]] * batch
+    _, found = search_index(OpenIndex(index, keep=np.arange(698, 700)), DIRECTIONS[:batch], 3, 4)
+    assert found.tolist() == [[698, 699, -1]] * batch
+    assert (search_index(OpenIndex(index, keep=np.arange(0)), DIRECTIONS[:batch], 3, 4)[1] == -1).all()
+
+
+@pytest.mark.parametrize("codec", ["sq8", "pq1x4", "opq1x4"])
+def test_with_every_codec_it_is_brute_force_over_what_is_stored(codec):
+    index = train_quantizer(np.tile(DIRECTIONS, (8, 1)), nlist=4, codec=codec)
+    ids = np.random.default_rng(1).permutation(5 * len(DIRECTIONS))
+    vectors = np.tile(DIRECTIONS, (5, 1))
+    rows = encode(index, ids, vectors)
+    write_rows(index, rows)
+    inner = OpenIndex(index).transform(DIRECTIONS)
+    expected = brute_force(rows.ids, decode(index, rows.list_numbers, rows.codes), inner, 9)
+    assert_same(search_index(index, DIRECTIONS, 9, 4), expected)
+    keep = np.sort(ids[::3])
+    counting = np.isin(rows.ids, keep)
+    stored = decode(index, rows.list_numbers[counting], rows.codes[counting])
+    expected = brute_force(rows.ids[counting], stored, inner[:20], 9)
+    assert_same(search_index(OpenIndex(index, keep=keep), DIRECTIONS[:20], 9, 4), expected)
+
+
+@pytest.mark.parametrize("codec", ["flat", "sq8", "pq1x4", "opq1x4"])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_lists_that_hold_less_than_k_rows_leave_the_rest_without_a_neighbour(codec, batch):
+    """What faiss writes there would be decoded to something: it must be neither read nor ranked."""
+    index = train_quantizer(np.tile(DIRECTIONS, (8, 1)), nlist=4, codec=codec)
+    rows = encode(index, np.arange(len(DIRECTIONS)), DIRECTIONS)
+    write_rows(index, rows)
+    sizes = np.bincount(rows.list_numbers)
+    queries = DIRECTIONS[:batch]
+    distances, ids = search_index(index, queries, 60, 1)
+    for row, held in enumerate(encode(index, np.arange(batch), queries).list_numbers):
+        real = sizes[held]
+        assert 0 < real < 60
+        assert set(ids[row, :real].tolist()) == set(rows.ids[rows.list_numbers == held].tolist())
+        assert (ids[row, real:] == -1).all()
+        assert np.isnan(distances[row, real:]).all()
+        assert not np.isnan(distances[row, :real]).any()
+
+
+def test_a_mapped_file_answers_as_the_bytes_do(tmp_path):
+    vectors = np.tile(DIRECTIONS, (3, 1))
+    data = build_shard(QUANTIZER, np.arange(len(vectors)), vectors)
+    path = tmp_path / "index.faiss"
+    path.write_bytes(data)
+    mapped = open_file(path)
+    assert (mapped.rows, mapped.dim, mapped.nlist) == (len(vectors), 3, 4)
+    assert_same(search_index(mapped, DIRECTIONS, 5, 2), search_index(from_bytes(data), DIRECTIONS, 5, 2))
+
+
+def test_a_file_that_is_missing_broken_or_no_inverted_file_is_named(tmp_path):
+    path = tmp_path / "index.faiss"
+    with pytest.raises(DataError, match=r"index.faiss: faiss cannot read"):
+        open_file(path)
+    path.write_bytes(QUANTIZER[:50])
+    with pytest.raises(DataError, match=r"index.faiss: faiss cannot read"):
+        open_file(path)
+    path.write_bytes(faiss.serialize_index(faiss.IndexFlatIP(3)).tobytes())
+    with pytest.raises(DataError, match=r"index.faiss: holds a IndexFlatIP"):
+        open_file(path)
+
+
+def test_many_threads_search_one_open_index_at_once():
+    vectors = np.tile(DIRECTIONS, (30, 1))
+    source = OpenIndex(from_bytes(build_shard(QUANTIZER, np.arange(len(vectors)), vectors)))
+    expected = [search_index(OpenIndex(source.index), DIRECTIONS[row : row + 1], 7, 2) for row in range(100)]
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda row: search_index(source, DIRECTIONS[row : row + 1], 7, 2), range(100)))
+    for one, other in zip(got, expected, strict=True):
+        assert_same(one, other)
 
 
 def test_ties_that_go_on_far_beyond_k_are_cut_at_the_lowest_ids():
@@ -146,6 +250,10 @@ def test_the_distance_of_a_vector_to_itself_and_its_opposite_stay_in_range():
         (DIRECTIONS[:1], 1, 0, "nprobe is 0"),
         (np.eye(4, dtype=np.float32), 1, 1, "queries have 4 dimensions, the index has 3"),
         (DIRECTIONS[:1] * np.float32(2), 1, 1, "not L2-normalised"),
+        (DIRECTIONS[:1] * np.float32(np.nan), 1, 1, "not L2-normalised"),
+        (DIRECTIONS[:3] * np.float32(1.01), 1, 1, "3 of 3 vectors are not L2-normalised"),
+        (DIRECTIONS[:1].astype(np.float64), 1, 1, "vectors are float64"),
+        (DIRECTIONS[0], 1, 1, r"of shape \(3,\)"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(queries, k, nprobe, message):
