@@ -6,17 +6,13 @@ evaluation-index-eviction.md). It changes only by a reviewed command, never by i
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from pipeline.release.journal import append_journal, read_journal
 from pipeline.release.pointer import current, release_of
-from reporting.errors import StoreError, UsageError
+from reporting.errors import UsageError
 
 FILE = "CHAMPIONS.jsonl"
 
@@ -47,18 +43,7 @@ def champions(root: Path) -> list[Champion]:
     Raises:
         StoreError: A line is not one of ours.
     """
-    path = root / FILE
-    try:
-        lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    except FileNotFoundError:
-        return []
-    found = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            found.append(Champion.model_validate_json(line))
-        except ValidationError as error:
-            raise StoreError(f"{path}:{number}: is no promotion of a champion; restore the file") from error
-    return found
+    return read_journal(root / FILE, Champion, "promotion of a champion")
 
 
 def champion(root: Path) -> Champion | None:
@@ -97,27 +82,4 @@ def promote(root: Path, chosen: Champion) -> None:
     Raises:
         StoreError: The file holds a line that is not one of ours, or the disk refused.
     """
-    line = json.dumps(chosen.model_dump(mode="json"), ensure_ascii=False, sort_keys=True) + "\n"
-    path, temporary = root / FILE, root / f".{FILE}.tmp"
-    try:
-        with _promoting(root) as folder:
-            before = path.read_bytes().removesuffix(b"\n") + b"\n" if champions(root) else b""
-            with temporary.open("wb") as stream:
-                stream.write(before + line.encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-            os.fsync(folder)
-    except OSError as error:
-        raise StoreError(f"{path}: the promotion was not written: {error}; mend the disk and promote again") from error
-
-
-@contextmanager
-def _promoting(root: Path) -> Iterator[int]:
-    """Hold the folder of the releases, so that of two promotions at once neither is lost; yield its handle."""
-    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle
-    finally:
-        os.close(handle)
+    append_journal(root / FILE, chosen, Champion, "promotion of a champion")

@@ -132,7 +132,7 @@ def test_a_disk_that_refuses_is_an_error_with_a_remedy(released: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match=r"was not written: .*No space left.*promote again"):
+    with pytest.raises(StoreError, match=r"was not written: .*No space left.*repeat it"):
         pinned(released, 2)
     assert champions(released) == [first]
 
@@ -153,7 +153,7 @@ def promote_and_die_at(line, root):
     left = line
     def trace(frame, event, _):
         nonlocal left
-        if frame.f_code.co_filename != module.__file__:
+        if not frame.f_code.co_filename.startswith(os.path.dirname(module.__file__)):
             return None
         if event == "line":
             left -= 1
@@ -164,6 +164,7 @@ def promote_and_die_at(line, root):
     module.promote(root, promotion(2))
     sys.settrace(None)
 
+os.fsync = lambda fd: None  # a killed process loses nothing that the kernel has
 line = 0
 while True:
     line += 1

@@ -114,9 +114,9 @@ def test_every_field_of_a_front_was_changed_above() -> None:
     assert {name for change in OTHER_FRONTS for name in change} == set(QueryFront.model_fields)
 
 
-def test_without_a_front_the_inputs_are_those_of_before_there_was_one() -> None:
-    assert list(inputs(None)) == ["category=shoes"]
-    assert set(inputs(FRONT)) == {"category=shoes", "front"}
+def test_without_a_front_the_inputs_name_none() -> None:
+    assert list(inputs(None)) == ["category=shoes", "ranking"]
+    assert set(inputs(FRONT)) == {"category=shoes", "ranking", "front"}
 
 
 def test_the_front_is_what_the_graph_builds_with(tmp_path: Path) -> None:

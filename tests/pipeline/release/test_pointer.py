@@ -85,7 +85,7 @@ def publish_and_die_at(line, root):
     left = line
     def trace(frame, event, _):
         nonlocal left
-        if frame.f_code.co_filename != pointer.__file__:
+        if not frame.f_code.co_filename.startswith(os.path.dirname(pointer.__file__)):
             return None
         if event == "line":
             left -= 1
@@ -96,6 +96,7 @@ def publish_and_die_at(line, root):
     pointer.publish(root, draft("new"))
     sys.settrace(None)
 
+os.fsync = lambda fd: None  # a killed process loses nothing that the kernel has
 line = 0
 while True:
     line += 1
@@ -118,6 +119,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_sigkill_at_every_line_leaves_old_or_new_and_the_repeat_ends_with_the_same_number(tmp_path):
     script = KILLER.format(root=str(ROOT), tests=str(Path(__file__).parent))
     done = subprocess.run(
