@@ -1,7 +1,11 @@
-"""Answer queries from one generation: a picture in, its main object's neighbours with all their offers out.
+"""Answer queries from one generation: a picture or a vector in, the nearest products with all their offers out.
 
-front.py       what a release says of the way from a picture to an object with a category; checked against the disk
-query.py       that way: the object, its crop, its category, and which indexes are searched
-generation.py  the indexes; answer.py what programs get; contact_sheet.py what people see; objects.py what an id is
-Split so that the gate, the command line and a server ask through the same chain, batch or single.
+front.py, query.py  the way from a picture to an object, its category and the indexes that are searched
+shelf.py, items.py, generation.py  a release as it is searched; answer.py what programs get, contact_sheet.py people
+ranking.py, rerankers.py  what happens to neighbours before they are an answer; objects.py what an id is
+slots.py (rules), loader.py (checks), holder.py (threads)  two generations, and how the next one comes in
+app.py, routes.py, searching.py, admission.py, limits.py, refusal.py, turned_away.py, prom.py, feedback.py  HTTP
+candidate.py, under_test.py  the same chain as the gate asks it
+To add a re-ranker see rerankers.py; to add an address, routes.py. Nothing but app.py and routes.py knows of HTTP's
+library. Split so that the gate, the command line and the server ask through the same chain, batch or single.
 """

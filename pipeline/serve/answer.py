@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, TypeAdapter, model_serializer
 
 from pipeline.images.decode import PictureError
 from pipeline.lake import Lake
 from pipeline.models.detections import Box
 from pipeline.release.pointer import current
+from pipeline.release.withheld import WithheldList, withheld
 from pipeline.serve.generation import Asked, Generation, Neighbour
+from pipeline.serve.ranking import Ranked, search_ranked
 from reporting.errors import DataError, UsageError
 
 BoxList = tuple[int, int, int, int]
@@ -75,6 +78,11 @@ class Result(_Frozen):
     """sha256 of the picture's bytes."""
     box: BoxList | None = None
     """Where in that picture; None where the item is the whole picture, of before there was a detector."""
+    items: tuple[int, ...] = ()
+    """Ids of all items of the product that were found, the shown one first."""
+
+
+_RESULTS: Final = TypeAdapter(list[Result])
 
 
 class Answer(_Frozen):
@@ -97,7 +105,7 @@ def released(lake: Lake) -> tuple[int, Generation]:
     manifest = current(Path(lake.full("")))
     if manifest is None:
         raise UsageError(f"{lake.root}: nothing has been released yet; run a day to its end first")
-    return manifest.number, Generation(lake, manifest.categories, manifest.front)
+    return manifest.number, Generation(lake, manifest.categories, manifest.front, manifest.ranking)
 
 
 def answer(lake: Lake, picture: Path, k: int, category: str | None = None, box: Box | None = None) -> Answer:
@@ -124,12 +132,59 @@ def answer_all(
     """
     contents = [_read(picture) for picture in pictures]
     number, generation = released(lake)
+    hidden = withheld(Path(lake.full("")))
     answers = []
-    for picture, asked in zip(pictures, generation.ask(contents, k, category, box), strict=True):
-        if isinstance(asked, PictureError):
-            raise DataError(f"{picture}: {asked}; give a JPEG, PNG, WebP, GIF, BMP or TIFF picture")
-        answers.append(_answer(number, generation, asked))
+    for picture, found in zip(pictures, ask_ranked(generation, contents, k, category, box, hidden), strict=True):
+        if isinstance(found, PictureError):
+            raise DataError(f"{picture}: {found}; give a JPEG, PNG, WebP, GIF, BMP or TIFF picture")
+        answers.append(answer_of(number, *found))
     return answers
+
+
+def ask_ranked(
+    generation: Generation,
+    pictures: Sequence[bytes],
+    k: int,
+    category: str | None,
+    box: Box | None,
+    hidden: WithheldList,
+) -> list[tuple[Asked, list[Ranked]] | PictureError]:
+    """Ask a generation and rank what it finds, by its own settings.
+
+    Objects are found and embedded once, however often more neighbours are fetched.
+
+    Args:
+        generation: What answers.
+        pictures: Encoded pictures.
+        k: Results wanted for each, >= 1.
+        category: As for `Generation.ask`.
+        box: As for `Generation.ask`.
+        hidden: What must not be shown now.
+
+    Returns:
+        One for each picture, in order; the error of one that cannot be decoded. The errors are those of
+        `Generation.ask`.
+    """
+    looked = generation.look(pictures, category, box)
+    wanted, count = looked.wanted, k * generation.ranking.overfetch
+    nearest = generation.search_in(looked.vectors, wanted, count)
+
+    def fetch(row: int, more: int) -> list[Neighbour]:
+        if more <= count:
+            return nearest[row][:more]
+        alone = [categories if place == row else () for place, categories in enumerate(wanted)]
+        return generation.search_in(looked.vectors, alone, more)[row]
+
+    rows = iter(range(len(wanted)))
+    ranked: list[tuple[Asked, list[Ranked]] | PictureError] = []
+    for one in looked.asked:
+        if isinstance(one, PictureError):
+            ranked.append(one)
+            continue
+        row = next(rows)
+        results = search_ranked(partial(fetch, row), generation.ranking, k, withheld=hidden, rows_of=generation.rows_of)
+        ranked.append((one._replace(hits=nearest[row][:k]), results))
+    return ranked
 
 
 def _read(picture: Path) -> bytes:
@@ -139,7 +194,14 @@ def _read(picture: Path) -> bytes:
         raise DataError(f"{picture}: the query picture cannot be read: {error.strerror}") from error
 
 
-def _answer(number: int, generation: Generation, asked: Asked) -> Answer:
+def answer_of(number: int, asked: Asked, ranked: Sequence[Ranked]) -> Answer:
+    """Write down one query's answer.
+
+    Args:
+        number: Of the generation.
+        asked: What was searched for, as what, where.
+        ranked: What is shown, best first.
+    """
     seen, decision = asked.object, asked.decision
     votes = {} if decision is None else decision.votes
     return Answer(
@@ -155,26 +217,39 @@ def _answer(number: int, generation: Generation, asked: Asked) -> Answer:
         ),
         others=[OtherBox(box=one.box, score=round(one.score, 4), category=one.label) for one in seen.others],
         reason=asked.route.reason,
-        results=[_result(generation, rank, hit) for rank, hit in enumerate(asked.hits, start=1)],
+        results=results_of(ranked),
     )
 
 
-def _result(generation: Generation, rank: int, hit: Neighbour) -> Result:
-    row = generation.item(hit)
-    return Result(
-        rank=rank,
-        item=hit.id,
-        group=hit.group,
-        offers=[Offer(sku=one["sku"], merchant=one["merchant"], title=one["title"]) for one in row["offers"]],
-        category=hit.category,
-        title=row["title"],
-        distance=round(hit.distance, 6),
-        picture=row["picture"],
-        box=box_of_row(row),
-    )
+def results_of(ranked: Sequence[Ranked]) -> list[Result]:
+    """Write down what is shown, best first."""
+    return _RESULTS.validate_python(plain_results(ranked))
 
 
-def box_of_row(row: dict[str, Any]) -> Box | None:
+def plain_results(ranked: Sequence[Ranked]) -> list[dict[str, Any]]:
+    """Return what is shown, best first, as the values that the JSON of a `Result` holds."""
+    return [
+        {
+            "rank": rank,
+            "item": one.hit.id,
+            "group": one.group,
+            "offers": [{"sku": of["sku"], "merchant": of["merchant"], "title": of["title"]} for of in one.offers],
+            "category": one.hit.category,
+            "title": one.title,
+            "distance": round(one.hit.distance, 6),
+            "picture": one.row["picture"],
+            "box": box_of_row(one.row),
+            "items": tuple([item.id for item in one.items]),
+        }
+        for rank, one in enumerate(ranked, start=1)
+    ]
+
+
+def box_of_row(row: Mapping[str, Any]) -> Box | None:
     """Return an item row's box; None for one written before there was a detector."""
-    corners = [row.get(name) for name in Box._fields]
-    return None if None in corners else Box(*(int(corner) for corner in corners if corner is not None))
+    corners = []
+    for name in Box._fields:
+        if (corner := row.get(name)) is None:
+            return None
+        corners.append(int(corner))
+    return Box(*corners)

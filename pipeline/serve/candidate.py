@@ -11,38 +11,44 @@ from pipeline.partitions import Partitions
 from pipeline.release.champion import champion
 from pipeline.release.manifest import ReleaseManifest
 from pipeline.release.pointer import current, release_of
+from pipeline.release.withheld import withheld
 from pipeline.serve.generation import Generation
-from pipeline.serve.under_test import Prepared, UnderTest
+from pipeline.serve.hidden import hidden_ids
+from pipeline.serve.under_test import UnderTest
 from pipeline.tasks.candidate import Candidate, catalog_rows, inputs_of
 from reporting.errors import UsageError
 
 
-def under_test(candidate: Candidate, prepared: Prepared) -> UnderTest:
-    """Return the whole answering chain: the candidate's front and indexes."""
-    generation = Generation(candidate.lake, candidate.entries, candidate.front)
-    return UnderTest(f"candidate of {candidate.date}", generation, candidate.inputs(), candidate.catalog, prepared)
+def under_test(candidate: Candidate) -> UnderTest:
+    """Return the whole answering chain: the candidate's front, indexes and ranking, and what is withheld now."""
+    generation = Generation(candidate.lake, candidate.entries, candidate.front, candidate.ranking)
+    hidden = withheld(Path(candidate.lake.full("")))
+    return UnderTest(
+        f"candidate of {candidate.date}", generation, candidate.inputs(), candidate.catalog, withheld=hidden
+    )
 
 
-def baselines(candidate: Candidate, prepared: Prepared) -> dict[Literal["release", "champion"], UnderTest]:
+def baselines(candidate: Candidate, judged: UnderTest) -> dict[Literal["release", "champion"], UnderTest]:
     """Return what a candidate is compared with: the current release, if it is not of a later day, and the champion.
 
-    Both are asked with the candidate's catalogue: what should be findable is one question for all.
+    Both are asked with the candidate's catalogue and takedowns: what should be findable is one question for all.
     """
     root = Path(candidate.lake.full(""))
     found: dict[Literal["release", "champion"], UnderTest] = {}
     served = current(root)
     if served is not None and served.date <= candidate.date:
-        found["release"] = _released(candidate, served, prepared)
+        found["release"] = _released(candidate, served, judged)
     pinned = champion(root)
     if pinned is not None:
-        found["champion"] = _released(candidate, release_of(root, pinned.number), prepared)
+        found["champion"] = _released(candidate, release_of(root, pinned.number), judged)
     return found
 
 
-def _released(candidate: Candidate, manifest: ReleaseManifest, prepared: Prepared) -> UnderTest:
-    generation = Generation(candidate.lake, manifest.categories, manifest.front)
-    inputs = inputs_of(manifest.categories, manifest.front)
-    return UnderTest(f"release {manifest.number}", generation, inputs, candidate.catalog, prepared)
+def _released(candidate: Candidate, manifest: ReleaseManifest, judged: UnderTest) -> UnderTest:
+    generation = Generation(candidate.lake, manifest.categories, manifest.front, manifest.ranking)
+    inputs = inputs_of(manifest.categories, manifest.front, manifest.ranking)
+    name = f"release {manifest.number}"
+    return UnderTest(name, generation, inputs, candidate.catalog, judged.prepared, judged.withheld)
 
 
 def open_release(lake: Lake, partitions: Partitions, number: str) -> UnderTest:
@@ -73,44 +79,45 @@ def open_release(lake: Lake, partitions: Partitions, number: str) -> UnderTest:
         raise UsageError(f"{lake.root}: nothing has been released yet; run a day to its end first")
     return UnderTest(
         f"release {manifest.number}",
-        Generation(lake, manifest.categories, manifest.front),
-        inputs_of(manifest.categories, manifest.front),
+        Generation(lake, manifest.categories, manifest.front, manifest.ranking),
+        inputs_of(manifest.categories, manifest.front, manifest.ranking),
         lambda: catalog_rows(partitions, lake, manifest.date),
+        withheld=withheld(root),
     )
 
 
-def picture_reader(candidate: Candidate) -> Callable[[str], bytes | None]:
+def picture_reader(judged: UnderTest) -> Callable[[str], bytes | None]:
     """Return what reads an indexed picture by its sha256, for the report's page; None: the indexes do not hold it."""
-    shelves = Generation(candidate.lake, candidate.entries, candidate.front).shelves
+    shelves = judged.generation.shelves
     places = {row["picture"]: row for shelf in shelves.values() for row in shelf.items.values()}
 
     def read(sha256: str) -> bytes | None:
         row = places.get(sha256)
-        if row is None:
-            return None
-        with candidate.lake.open_pack(row["pack"]) as pack:
-            data: bytes = pack.read(row["offset"], row["bytes"])
-        return data
+        return None if row is None else _picture(judged.generation.lake, row)
 
     return read
 
 
-def probes(candidate: Candidate, count: int) -> list[tuple[str, str, bytes]]:
+def probes(judged: UnderTest, count: int) -> list[tuple[str, str, bytes]]:
     """Return (picture, category, bytes) of at most `count` indexed pictures, spread evenly over the ids.
 
     Evenly instead of at random: the same index gives the same probe. Only pictures whose main object is held count,
-    which is what a search by the whole picture looks for.
+    which is what a search by the whole picture looks for; what is withheld cannot find itself.
     """
-    shelves = Generation(candidate.lake, candidate.entries, candidate.front).shelves
+    shelves = sorted(judged.generation.shelves.items())
+    hidden = {category: hidden_ids(shelf, judged.withheld) for category, shelf in shelves}
     rows: list[tuple[str, dict[str, Any]]] = [
         (category, row)
-        for category, shelf in sorted(shelves.items())
+        for category, shelf in shelves
         for row in shelf.items.values()
-        if not row.get("ordinal")
+        if not row.get("ordinal") and row["id"] not in hidden[category]
     ]
     step = max(1, len(rows) // count)
-    found = []
-    for category, row in rows[::step][:count]:
-        with candidate.lake.open_pack(row["pack"]) as pack:
-            found.append((row["picture"], category, pack.read(row["offset"], row["bytes"])))
-    return found
+    lake = judged.generation.lake
+    return [(row["picture"], category, _picture(lake, row)) for category, row in rows[::step][:count]]
+
+
+def _picture(lake: Lake, row: dict[str, Any]) -> bytes:
+    with lake.open_pack(row["pack"]) as pack:
+        data: bytes = pack.read(row["offset"], row["bytes"])
+    return data

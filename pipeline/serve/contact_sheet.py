@@ -71,7 +71,7 @@ def write_contact_sheet(path: Path, lake: Lake, queries: Sequence[tuple[Path, An
 
 
 def _picture(lake: Lake, generation: Generation, result: Result) -> bytes:
-    row: dict[str, Any] = generation.shelves[result.category].items[result.item]
+    row: dict[str, Any] = generation.shelves[result.category].item(result.item)
     with lake.open_pack(row["pack"]) as pack:
         return pack.read(row["offset"], row["bytes"])
 

@@ -28,12 +28,12 @@ class QueryFront(BaseModel):
     """How a query becomes an object with a category; hashed among what the gate judges.
 
     Attributes:
-        detector: Name or folder that `open_detector` opens.
+        detector: Name, `name@number` of the registry, or folder that `open_detector` opens.
         detector_version: Name, version and space of it; another one finds other boxes.
         margin: Share of the box's longer side that the crop adds on every side, >= 0.
         side: Pixels that the crop's shorter side may have, >= 1.
         by: `predicted`: one category is searched, the one the gallery and the detector vote for; `declared`: all.
-        gallery: Name or folder that `open_gallery` opens; None where nothing is predicted.
+        gallery: Name, `name@number` or folder that `open_gallery` opens; None where nothing is predicted.
         gallery_sha256: Of its content; None where nothing is predicted.
         fallback: Category of what nobody recognises.
     """
@@ -153,7 +153,7 @@ class OpenFront:
         if self.gallery is None:
             return None
         spec = self.gallery.spec
-        found = open_embedder(spec.embedder)
+        found = open_embedder(spec.embedder, space_id=spec.space_id)
         if found.space_id != spec.space_id:
             raise DataError(
                 f"gallery {self.front.gallery!r} holds vectors of feature space {spec.space_id}, its model "

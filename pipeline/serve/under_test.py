@@ -1,5 +1,7 @@
 """A generation as the gate asks it: every query from four sides, and its indexes probed with their own vectors.
 
+The whole answering chain is asked: front, indexes, and rank and filter with what is withheld now.
+
 The gate's unit is the picture, by the hash of its bytes: ids come and go with the detector, a picture does not. Of
 a picture's objects the nearest one counts.
 """
@@ -17,9 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.images.decode import PictureError
-from pipeline.index.lists import index_vectors
+from pipeline.index.lists import index_vectors, read_rows
 from pipeline.index.search import search_index
+from pipeline.release.withheld import WithheldList
+from pipeline.serve.answer import ask_ranked
 from pipeline.serve.generation import EVERY_LIST, Generation, Neighbour
+from pipeline.serve.hidden import OfRecord, hidden_ids, of_record
+from pipeline.serve.judged_order import search_shown
 from pipeline.serve.query import KnownVectors, QueryObject, Route, Vectors, decide_all, find_objects, route
 from pipeline.tasks.candidate import CatalogRow, stands_for
 
@@ -27,6 +33,9 @@ if TYPE_CHECKING:
     from pipeline.category.decision import Decision
     from pipeline.models.session import Float32
     from pipeline.serve.front import QueryFront
+    from pipeline.serve.shelf import Shelf
+
+NOTHING_WITHHELD = WithheldList()
 
 Found = list[tuple[str, float, str]]
 """(sha256 of the picture, 1 - cosine, product group shown), nearest first."""
@@ -97,10 +106,14 @@ class UnderTest:
     catalog: Callable[[], Sequence[CatalogRow]]
     prepared: Prepared = field(default_factory=Prepared)
     """Shared by systems that are compared."""
+    withheld: WithheldList = field(default_factory=WithheldList)
+    """What no answer shows, as of when the systems were opened; it is no part of a release, so not of `inputs`."""
 
     def ask(self, pictures: Sequence[bytes], labelled: Sequence[str], k: int, *, told: bool) -> list[Sides | str]:
         """Ask every query from four sides; a text is why a picture has no answer. See `ask_sides`."""
-        sides = ask_sides(self.generation, pictures, labelled, k, told=told, prepared=self.prepared)
+        sides = ask_sides(
+            self.generation, pictures, labelled, k, told=told, prepared=self.prepared, withheld=self.withheld
+        )
         return [f"undecodable: {one}" if isinstance(one, PictureError) else one for one in sides]
 
     def survivors(self) -> dict[str, str]:
@@ -108,8 +121,13 @@ class UnderTest:
         return stands_for(self.generation.lake, self.generation.entries, self.catalog())
 
     def held(self) -> Iterator[tuple[str, str, Date]]:
-        """Yield (picture, category, day) of what the indexes return."""
-        return held(self.generation)
+        """Yield (picture, category, day) of what the indexes return and nobody withholds."""
+        return held(self.generation, self.withheld)
+
+    def of_record(self, day: Date) -> list[OfRecord]:
+        """Return the catalogue that it is judged by on a day, with what is withheld as taken down."""
+        shelves = (self.generation.shelves[category] for category in _filled(self.generation))
+        return of_record(self.catalog(), shelves, self.withheld, day)
 
     def probe(self, per_day: int) -> list[Probed]:
         """Return how many stored vectors find themselves, by day and category."""
@@ -129,7 +147,7 @@ class UnderTest:
 
     def seconds(self, pictures: Sequence[bytes], k: int) -> list[float]:
         """Return the seconds each picture takes alone."""
-        return seconds_of(self.generation, pictures, k)
+        return seconds_of(self.generation, pictures, k, self.withheld)
 
 
 def ask_sides(
@@ -140,6 +158,7 @@ def ask_sides(
     *,
     told: bool = False,
     prepared: Prepared | None = None,
+    withheld: WithheldList = NOTHING_WITHHELD,
 ) -> list[Sides | PictureError]:
     """Ask every query from four sides; found, cut out and embedded once.
 
@@ -150,16 +169,18 @@ def ask_sides(
         k: Items wanted for each, >= 1.
         told: Users name the category: what is served is then the labelled one.
         prepared: Where queries are kept that were asked before.
+        withheld: What no answer shows.
 
     Returns:
-        One for each picture, in order; the error of one that cannot be decoded.
+        One for each picture, in order; the error of one that cannot be decoded. All four sides are ranked and
+        filtered, so that they differ by the search alone.
     """
     ready, errors = _ready(generation, pictures, prepared)
     filled = _filled(generation)
     oracle = [(labelled[at],) if labelled[at] in filled else () for at in ready.places]
     served = oracle if told else [one.categories for one in ready.routes]
     sides = [
-        generation.search_in(ready.vectors, wanted, k, nprobe)
+        search_shown(generation, ready.vectors, wanted, k, withheld=withheld, nprobe=nprobe)
         for wanted, nprobe in ((served, None), (oracle, None), (served, EVERY_LIST), (oracle, EVERY_LIST))
     ]
     answers = iter([Sides(*(_pictures(generation, hits) for hits in of_one)) for of_one in zip(*sides, strict=True)])
@@ -193,8 +214,9 @@ def recall_by_nprobe(
 def self_probe(generation: Generation, per_day: int) -> list[Probed]:
     """Search stored vectors by themselves at the release's nprobe, for every day and category.
 
-    Evenly spread over the ids, so that the same index gives the same probe. Another id at distance 0 counts as found:
-    equal vectors cannot be told apart.
+    Evenly spread over the ids, so that the same index gives the same probe. Another id at the vector's own distance
+    counts as found: equal vectors cannot be told apart. What a codec has stored is asked for normalised, and lies at
+    1 - its norm; a vector stored as nothing but zeros is left out.
 
     Args:
         generation: What is probed.
@@ -203,34 +225,43 @@ def self_probe(generation: Generation, per_day: int) -> list[Probed]:
     probed = []
     for category in _filled(generation):
         shelf = generation.shelves[category]
+        facts = _facts(shelf)
         ids, vectors = index_vectors(shelf.index)
+        norms = np.linalg.norm(vectors, axis=1)
         days: defaultdict[Date, list[int]] = defaultdict(list)
         for row, number in enumerate(ids.tolist()):
-            days[shelf.item(number)["first_day"]].append(row)
+            if norms[row]:
+                days[_fact(shelf, facts, number)[1]].append(row)
         for day, rows in sorted(days.items()):
             chosen = rows[:: max(1, len(rows) // per_day)][:per_day]
-            distances, found = search_index(shelf.index, vectors[chosen], 1, shelf.entry.nprobe)
-            own = (found[:, 0] == ids[chosen]) | (distances[:, 0] <= np.float32(1e-6))
+            asked = np.ascontiguousarray(vectors[chosen] / norms[chosen, None], np.float32)
+            distances, found = search_index(shelf.index, asked, 1, shelf.entry.nprobe)
+            off = np.abs(distances[:, 0] - (np.float32(1) - norms[chosen]))
+            own = (found[:, 0] == ids[chosen]) | (off <= np.float32(1e-6))
             probed.append(Probed(day, category, int(own.sum()), len(chosen)))
     return probed
 
 
-def held(generation: Generation) -> Iterator[tuple[str, str, Date]]:
+def held(generation: Generation, withheld: WithheldList = NOTHING_WITHHELD) -> Iterator[tuple[str, str, Date]]:
     """Yield (sha256 of the picture, category, day) of what the indexes return, by category and id.
 
-    A picture of several objects comes once; an id that is held twice comes twice, as the duplicate that it is.
+    A picture of several objects comes once; an id that is held twice comes twice, as the duplicate that it is. What
+    is withheld is held by the index and not served: it does not come.
     """
     numbers: set[int] = set()
     pictures: set[str] = set()
     for category in _filled(generation):
         shelf = generation.shelves[category]
-        ids, _ = index_vectors(shelf.index)
-        for number in ids.tolist():
-            row = shelf.item(number)
-            if number in numbers or row["picture"] not in pictures:
-                yield row["picture"], category, row["first_day"]
+        facts = _facts(shelf)
+        hidden = hidden_ids(shelf, withheld)
+        for number in np.sort(read_rows(shelf.index).ids).tolist():
+            if number in hidden:
+                continue
+            picture, day = _fact(shelf, facts, number)
+            if number in numbers or picture not in pictures:
+                yield picture, category, day
             numbers.add(number)
-            pictures.add(row["picture"])
+            pictures.add(picture)
 
 
 def contract_violations(generation: Generation) -> list[str]:
@@ -239,7 +270,7 @@ def contract_violations(generation: Generation) -> list[str]:
     owner: dict[int, str] = {}
     for category in _filled(generation):
         shelf = generation.shelves[category]
-        ids = index_vectors(shelf.index)[0].tolist()
+        ids = read_rows(shelf.index).ids.tolist()
         distinct = set(ids)
         if len(ids) != shelf.entry.rows:
             broken.append(f"{category}: {len(ids)} rows in the index, {shelf.entry.rows} in the manifest")
@@ -253,20 +284,23 @@ def contract_violations(generation: Generation) -> list[str]:
 
 
 def bytes_per_row(generation: Generation) -> float:
-    """Return the indexes' bytes for each row; 0 without a row."""
-    rows = sum(entry.rows for entry in generation.entries.values())
-    size = sum(len(generation.lake.read_bytes(entry.index_path)) for entry in generation.entries.values() if entry.rows)
+    """Return the indexes' bytes for each row, as they lie on the disk or will; 0 without a row."""
+    filled = [entry for entry in generation.entries.values() if entry.rows]
+    rows = sum(entry.rows for entry in filled)
+    size = sum(entry.index_bytes or len(generation.lake.read_bytes(entry.index_path)) for entry in filled)
     return size / rows if rows else 0.0
 
 
-def seconds_of(generation: Generation, pictures: Sequence[bytes], k: int) -> list[float]:
-    """Return the seconds that each picture takes alone, from its bytes to its hits; the first call warms up."""
+def seconds_of(
+    generation: Generation, pictures: Sequence[bytes], k: int, withheld: WithheldList = NOTHING_WITHHELD
+) -> list[float]:
+    """Return the seconds that each picture takes alone, from its bytes to its results; the first call warms up."""
     if pictures:
-        generation.ask(pictures[:1], k)
+        ask_ranked(generation, pictures[:1], k, None, None, withheld)
     taken = []
     for picture in pictures:
         started = time.perf_counter()
-        generation.ask([picture], k)
+        ask_ranked(generation, [picture], k, None, None, withheld)
         taken.append(time.perf_counter() - started)
     return taken
 
@@ -307,10 +341,25 @@ def _filled(generation: Generation) -> list[str]:
     return [name for name, shelf in generation.shelves.items() if shelf.entry.rows]
 
 
+def _facts(shelf: Shelf) -> dict[int, tuple[str, Date]]:
+    """Return picture and day of every item, without the rest of its row."""
+    table = shelf.lake.read_table(shelf.entry.items_path, ["id", "picture", "first_day"])
+    pictures, days = table["picture"].to_pylist(), table["first_day"].to_pylist()
+    return dict(zip(table["id"].to_pylist(), zip(pictures, days, strict=True), strict=True))
+
+
+def _fact(shelf: Shelf, facts: Mapping[int, tuple[str, Date]], number: int) -> tuple[str, Date]:
+    found = facts.get(number)
+    if found is None:
+        row = shelf.item(number)  # raises: the index holds an id that the item table does not have
+        return row["picture"], row["first_day"]
+    return found
+
+
 def _pictures(generation: Generation, hits: Sequence[Neighbour]) -> Found:
     """Name each hit by its picture; only the nearest object of a picture stays."""
     nearest: dict[str, tuple[str, float, str]] = {}
-    for hit in hits:
-        picture = generation.item(hit)["picture"]
+    for hit, row in zip(hits, generation.rows_of(hits), strict=True):
+        picture = row["picture"]
         nearest.setdefault(picture, (picture, hit.distance, hit.group))
     return list(nearest.values())
