@@ -18,7 +18,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reporting.errors import DataError, StoreError
+from pipeline.release.durable import flush_folder, make_folder, temporary_beside, write_temporary
+from reporting.errors import ConfigError, DataError, StoreError
 from reporting.key import RunKey
 
 
@@ -46,6 +47,28 @@ class Lake:
     def full(self, path: str) -> str:
         """Return the absolute location of a path relative to the root."""
         return f"{self._base}/{path}"
+
+    def local(self, path: str) -> Path | None:
+        """Return where a file lies in this machine's file system, mounted or its own; None in a lake reached by URL."""
+        return Path(self.full(path)) if self._local else None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine, its own or mounted."""
+        return bool(self._local)
+
+    def folder(self) -> Path:
+        """Return the root as a folder, for what needs hard links, atomic renames and mapped files.
+
+        Raises:
+            ConfigError: the lake is reached by URL.
+        """
+        if not self._local:
+            raise ConfigError(
+                f"{self.root}: shards and releases need a lake that is a folder, local or mounted; mount it, or set "
+                "lake.root to one"
+            )
+        return Path(self._base)
 
     @contextmanager
     def create(self, path: str) -> Iterator[BinaryIO]:
@@ -93,6 +116,39 @@ class Lake:
         """Write a file of bytes."""
         with self.create(path) as file:
             file.write(data)
+
+    def put_once(self, path: str, data: bytes) -> None:
+        """Write a file that is named by its content: whole or not at all, and never again, so that it may be mapped.
+
+        Raises:
+            StoreError: what is there has another size, or the disk refuses.
+        """
+        if not self._local:  # an object store shows a file only when it is whole
+            if not self.exists(path):
+                self.write_bytes(path, data)
+            return
+        file = Path(self.full(path))
+        try:
+            make_folder(file.parent)
+            written = write_temporary(temporary_beside(file), data)
+            try:
+                written.chmod(0o444)
+                os.link(written, file)
+            except FileExistsError:
+                os.utime(file)  # a sweep's grace counts from the last who wanted it
+            finally:
+                written.unlink()
+            found = file.stat().st_size
+            flush_folder(file.parent)
+        except OSError as error:
+            raise StoreError(
+                f"{file}: cannot be written: {error.strerror or error}; free or mount the disk and run again"
+            ) from error
+        if found != len(data):
+            raise StoreError(
+                f"{file}: holds {found} bytes, expected {len(data)}: it is damaged, and is never overwritten; "
+                "move it away and run again"
+            )
 
     def read_table(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a Parquet file.

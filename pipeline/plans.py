@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.partitions import Partitions
 from pipeline.planner import open_plan, read_split, root_task, seal
-from pipeline.tasks import task_settings
+from pipeline.tasks import task_settings, with_registered_versions
 from pipeline.version import code_version
 from reporting import tables as t
 from reporting.errors import DataError, UsageError
@@ -34,6 +34,8 @@ class PlanRequest:
     categories: tuple[str, ...] = ()
     subinstances: tuple[str, ...] = ()
     promote: bool = False
+    alone: bool = False
+    """The tasks and nothing downstream of them."""
     reason: str = ""
     today: Date | None = field(default=None)
 
@@ -46,6 +48,7 @@ def find_or_make_plans(store: SqlStore, topology: Topology, request: PlanRequest
         DataError: a source manifest is missing.
     """
     _refuse_future(topology, request)
+    topology = with_registered_versions(topology)
     if request.kind is PlanKind.DAILY:
         return [_daily(store, topology, request, day) for day in request.dates]
     return [_make(store, topology, request, request.dates)]
@@ -152,7 +155,8 @@ def _cover(topology: Topology, request: PlanRequest) -> tuple[Cover, ...] | None
     if request.kind is PlanKind.DAILY or not (request.tasks or request.categories or request.subinstances):
         return None
     tasks = request.tasks or tuple(_first_with(topology, request))
-    return cover_of(topology, tasks, request.categories or None, request.subinstances or None)
+    cover = cover_of(topology, tasks, request.categories or None, request.subinstances or None)
+    return tuple(part for part in cover if part.task in tasks) if request.alone else cover
 
 
 def _first_with(topology: Topology, request: PlanRequest) -> Sequence[str]:

@@ -25,7 +25,16 @@ from pipeline.place import Place
 from pipeline.planner import seal
 from pipeline.tasks import run_task
 from pipeline.tasks.context import LeafContext
-from reporting.errors import ConfigError, DataError, FunnelgateError, GateRefused, Inconclusive, RecordError, UsageError
+from reporting.errors import (
+    ConfigError,
+    ContractViolation,
+    DataError,
+    FunnelgateError,
+    GateRefused,
+    Inconclusive,
+    RecordError,
+    UsageError,
+)
 from reporting.logs import logger, run_key
 from reporting.plans import Plan, PlanState
 from reporting.record import TaskRecord
@@ -35,7 +44,7 @@ from reporting.topology import Topology
 _log = logger("worker")
 _IDLE_SECONDS = 0.05
 _IDLE_MAX_SECONDS = 1.0
-_FINAL = (ConfigError, DataError, GateRefused, Inconclusive, RecordError, UsageError)
+_FINAL = (ConfigError, ContractViolation, DataError, GateRefused, Inconclusive, RecordError, UsageError)
 """Errors that the same input will meet again: no retry."""
 
 

@@ -234,11 +234,14 @@ quantizer = Table(
     metadata,
     Column("category", String(128), nullable=False),
     Column("space_id", String(64), nullable=False),
+    Column("codec", String(32), nullable=False),
+    Column("revision", Integer, nullable=False),  # another one is another training, and another window of shards
     Column("fingerprint", String(64), nullable=False),
     Column("path", Text, nullable=False),  # relative to the lake
     Column("trained_on", String(128), nullable=False),
+    Column("training", Text),  # JSON: imbalance and error over what it was trained on; NULL: from before it was noted
     Column("created_at", String(32), nullable=False),
-    PrimaryKeyConstraint("category", "space_id"),
+    PrimaryKeyConstraint("category", "space_id", "codec", "revision"),
 )
 
 backfill = Table(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pipeline.category.spec import About, FusionRules, GallerySpec, faults_of
+from pipeline.models.registered import GALLERY, find_registered
 from reporting.errors import ConfigError, DataError
 
 SHIPPED = Path(__file__).parent / "galleries"
@@ -201,7 +202,8 @@ def spec_of(name: str) -> GallerySpec:
     """Return a gallery's spec; its rows are not read.
 
     Args:
-        name: of a shipped gallery; or the path of a gallery's folder, absolute or with a slash in it.
+        name: of a gallery: what the registry calls stable, else the shipped one; `name@number`: that version of the
+            registry; or the path of a gallery's folder, absolute or with a slash in it.
 
     Raises:
         ConfigError: there is none of that name, or its spec is not valid.
@@ -231,6 +233,9 @@ def open_gallery(name: str) -> Gallery:
 def _folder(name: str) -> Path:
     if "/" in name or Path(name).is_absolute():
         return Path(name).resolve()
+    taken = find_registered(GALLERY, name)
+    if taken is not None:
+        return taken.folder
     known = gallery_names()
     if name not in known:
         raise ConfigError.unknown_name("gallery", name, known, f"{SHIPPED} (a path has a slash in it)")

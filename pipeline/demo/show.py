@@ -168,7 +168,7 @@ def _prepare(folder: Path, settings_text: str) -> None:
     graph = yaml.safe_load(default_topology())
     tasks = graph["tasks"]
     tasks["collect"]["settings"] = {"package_items": PACKAGE_ITEMS}
-    for task in ("dedup", "index", "merge"):
+    for task in ("dedup", "train", "merge"):
         tasks[task]["settings"] = {"window_days": WINDOW_DAYS}
     tasks["evaluate"]["settings"] = {"queries": "arrivals/queries.csv", "gate": "gate.yaml"}
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ TASKS: dict[str, str] = {
     "crop": "pipeline.tasks.crop",
     "categorise": "pipeline.tasks.categorise",
     "embed": "pipeline.tasks.embed",
+    "train": "pipeline.tasks.train",
     "index": "pipeline.tasks.index",
     "merge": "pipeline.tasks.merge",
     "evaluate": "pipeline.tasks.evaluate",
@@ -81,6 +82,33 @@ def with_absolute_paths(topology: Topology, folder: Path) -> Topology:
             for key, value in task_settings(topology, name):
                 if isinstance(value, Path) or (key in _NAME_OR_FOLDER and "/" in str(value)):
                     values[key] = str((folder / value).resolve())
+        tasks[name] = spec.model_copy(update={"settings": values})
+    return topology.model_copy(update={"tasks": tasks})
+
+
+_NAMES = {"model": "model", "models": "model", "detector": "model", "gallery": "gallery"}
+"""Settings that name something of the version registry, and its business there."""
+
+
+def with_registered_versions(topology: Topology) -> Topology:
+    """Return the topology with every model and gallery that the registry has named with its number, as of now.
+
+    A plan freezes that: what is published while it runs is for the next one. Without a registry nothing changes.
+    """
+    from pipeline.models.registered import pinned_label
+
+    tasks = {}
+    for name, spec in topology.tasks.items():
+        values = dict(spec.settings)
+        for key, value in task_settings(topology, name) if name in TASKS else ():
+            if isinstance(value, str) and key in _NAMES:
+                pinned: Any = pinned_label(_NAMES[key], value)
+            elif isinstance(value, dict) and key in _NAMES:
+                pinned = {one: pinned_label(_NAMES[key], label) for one, label in value.items()}
+            else:
+                continue
+            if pinned != value:
+                values[key] = pinned
         tasks[name] = spec.model_copy(update={"settings": values})
     return topology.model_copy(update={"tasks": tasks})
 

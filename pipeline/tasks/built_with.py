@@ -18,6 +18,7 @@ _FOLLOWED = (
     "pipeline.category",
     "pipeline.index",
     "pipeline.fetch",
+    "pipeline.quantizers",
     "pipeline.source",
     "pipeline.window",
 )
@@ -25,12 +26,17 @@ _FOLLOWED = (
 
 
 def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
-    """Return {code, settings}, and for what uses one {model}, {detector}, {gallery}: what names its content."""
+    """Return {code, settings}, and for what uses one {model}, {detector}, {gallery}: what names its content.
+
+    Of settings by category only those of this one count: another category's model makes nothing here stale.
+    """
+    model = getattr(settings, "models", {}).get(category, getattr(settings, "model", None))
+    if hasattr(settings, "models"):
+        settings = settings.model_copy(update={"model": model, "models": {}})
     found = {
         "code": _code(TASKS[task]),
         "settings": hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16],
     }
-    model = getattr(settings, "models", {}).get(category, getattr(settings, "model", None))
     if isinstance(model, str):
         from pipeline.models.catalog import resolve
 

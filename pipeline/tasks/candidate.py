@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date as Date
 from typing import Any
 
@@ -15,10 +15,16 @@ from pydantic import BaseModel
 from pipeline.lake import Lake
 from pipeline.partitions import Partition, Partitions
 from pipeline.release.manifest import CategoryIndex
+from pipeline.release.objects import ObjectStore
 from pipeline.serve.front import QueryFront, front_of
+from pipeline.serve.ranking import RankSettings
+from pipeline.tasks import with_registered_versions
 from pipeline.tasks.context import LeafContext
-from reporting.errors import Inconclusive
+from reporting.errors import DataError, Inconclusive, UsageError
+from reporting.plans import Plan
 from reporting.stores.base import RecordQuery
+from reporting.stores.sql import SqlStore
+from reporting.topology import Topology
 
 _OFFER_COLUMNS = ("merchant", "sku", "item", "picture", "group", "category", "listed")
 _CATALOG_DAYS = 1000
@@ -51,67 +57,124 @@ class Candidate:
     """The whole catalogue of record on that day; read when called."""
     front: QueryFront | None = None
     """What a query goes through before the indexes; None: it is searched as a whole."""
+    ranking: RankSettings = field(default_factory=RankSettings)
+    """What a result goes through after them."""
+    merged: tuple[Partition, ...] = ()
+    """The partitions of merge that it was put together from, where it was."""
 
     def inputs(self) -> dict[str, str]:
         """Return the hash of everything that answers a query: see `inputs_of`."""
-        return inputs_of(self.entries, self.front)
+        return inputs_of(self.entries, self.front, self.ranking)
 
 
-def inputs_of(entries: Mapping[str, CategoryIndex], front: QueryFront | None) -> dict[str, str]:
-    """Return the hash of everything that answers a query: the front; by category index, items, model and nprobe."""
+def inputs_of(entries: Mapping[str, CategoryIndex], front: QueryFront | None, ranking: RankSettings) -> dict[str, str]:
+    """Return the hash of everything that answers a query, under the names a verdict lists them by.
+
+    Returns:
+        `category=NAME`: index, items, model and nprobe of each; `front`, where there is one; `ranking`.
+    """
     parts: dict[str, BaseModel] = {f"category={category}": entry for category, entry in sorted(entries.items())}
+    parts["ranking"] = ranking
     if front is not None:
         parts["front"] = front
     return {name: hashlib.sha256(part.model_dump_json().encode()).hexdigest() for name, part in parts.items()}
 
 
 def candidate_of(leaf: LeafContext) -> Candidate:
-    """Collect the day's merged indexes.
+    """Collect the day's merged indexes as a task, which books what it has read.
 
     Raises:
         Inconclusive: no category has anything to search.
+        DataError: a merge is from before candidates were virtual.
     """
     merged = leaf.inputs("merge")
-    models = _models(leaf, merged)
+    return _collected(leaf.store, leaf.lake, leaf.topology, leaf.partitions, merged, leaf.key.planid)
+
+
+def candidate_on(store: SqlStore, lake: Lake, topology: Topology, date: Date, plan: Plan | None = None) -> Candidate:
+    """Collect a day's merged indexes by hand.
+
+    Args:
+        store: Records and instances.
+        lake: Partitions.
+        topology: The task graph, whose front and ranking count.
+        date: The day.
+        plan: As this plan sees it; None: what counts.
+
+    Raises:
+        UsageError: the day has no merged index.
+        Inconclusive: no category has anything to search.
+        DataError: a merge is from before candidates were virtual.
+    """
+    partitions = Partitions(store, topology, plan)
+    merged = partitions.of_task("merge", date)
+    if not merged:
+        raise UsageError(f"{date}: no category has been merged; run the day to its merge first")
+    now = with_registered_versions(topology)
+    return _collected(store, lake, now, partitions, merged, max(part.planid for part in merged))
+
+
+def _collected(
+    store: SqlStore, lake: Lake, topology: Topology, partitions: Partitions, merged: Sequence[Partition], planid: str
+) -> Candidate:
+    date = merged[0].leaf.date
+    models = _models(store, date)
     entries: dict[str, CategoryIndex] = {}
     for part in merged:
-        summary = json.loads(leaf.lake.read_bytes(f"{part.folder}/merge.json"))
+        summary = json.loads(lake.read_bytes(f"{part.folder}/merge.json"))
         if summary["rows"]:
-            entries[part.leaf.category] = _entry(leaf.lake, part, summary, models[summary["space_id"]])
+            entries[part.leaf.category] = _entry(lake, part, summary, models)
     if not entries:
-        raise Inconclusive(f"{leaf.key}: no category has an item to search; nothing can be evaluated or released")
+        raise Inconclusive(
+            f"{date}, plan {planid}: no category has an item to search; nothing can be evaluated or released"
+        )
     return Candidate(
-        leaf.key.date,
-        leaf.key.planid,
-        leaf.lake,
+        date,
+        planid,
+        lake,
         entries,
-        catalog=lambda: catalog_rows(leaf.partitions, leaf.lake, leaf.key.date),
-        front=front_of(leaf.topology),
+        catalog=lambda: catalog_rows(partitions, lake, date),
+        front=front_of(topology),
+        ranking=ranking_of(topology),
+        merged=tuple(merged),
     )
 
 
-def _entry(lake: Lake, part: Partition, summary: dict[str, Any], model: str) -> CategoryIndex:
-    items_path = f"{part.folder}/items.parquet"
+def ranking_of(topology: Topology) -> RankSettings:
+    """Return how a release of this topology ranks: a setting of `release`, judged with the indexes."""
+    from pipeline.tasks import task_settings
+
+    if "release" not in topology.tasks:
+        return RankSettings()
+    settings: Any = task_settings(topology, "release")
+    ranking: RankSettings = settings.ranking
+    return ranking
+
+
+def _entry(lake: Lake, part: Partition, summary: dict[str, Any], models: Mapping[str, str]) -> CategoryIndex:
+    if "days" not in summary:
+        raise DataError(
+            f"{part.folder}/merge.json names no shards: it is from before they had a place of their own; re-run merge "
+            f"of {part.leaf.date}"
+        )
+    objects = ObjectStore(lake.folder())
+    facts = ("rows", "index_bytes", "nprobe", "codec", "fingerprint", "quantizer_path", "days")
     return CategoryIndex(
-        model=model,
+        model=models[summary["space_id"]],
         space_id=summary["space_id"],
-        index_path=f"{part.folder}/index.faiss",
+        index_path=objects.relative(summary["sha256"]),
         index_sha256=summary["sha256"],
-        items_path=items_path,
-        items_sha256=hashlib.sha256(lake.read_bytes(items_path)).hexdigest(),
-        rows=summary["rows"],
-        nprobe=summary["nprobe"],
+        items_path=objects.relative(summary["items_sha256"]),
+        items_sha256=summary["items_sha256"],
+        **{name: summary[name] for name in facts},
     )
 
 
-def _models(leaf: LeafContext, merged: list[Partition]) -> dict[str, str]:
+def _models(store: SqlStore, date: Date) -> dict[str, str]:
     """Return which model each feature space was made by, from the books of embed."""
-    if not merged:
-        return {}
-    query = RecordQuery(tasks=("embed",), date_to=leaf.key.date)
     return {
         record.versions["space"]: record.versions["model"]
-        for record in leaf.store.records(query)
+        for record in store.records(RecordQuery(tasks=("embed",), date_to=date))
         if "space" in record.versions
     }
 

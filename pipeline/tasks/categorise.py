@@ -70,7 +70,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     declared = [category_name(text, "") for text in rows["category"].to_pylist()]
     if settings.by == "predicted":
         gallery = open_gallery(settings.gallery)
-        model = str(open_embedder(gallery.spec.embedder).ref)
+        model = str(open_embedder(gallery.spec.embedder, space_id=gallery.spec.space_id).ref)
         rows, decisions = _predicted(leaf, rows, gallery, settings, known)
     else:
         gallery, model = None, ""
@@ -94,7 +94,7 @@ def _predicted(
     leaf: LeafContext, rows: pa.Table, gallery: Gallery, settings: Settings, known: Sequence[str]
 ) -> tuple[pa.Table, list[Decision]]:
     """Return the rows with their crops' vectors, and the decisions."""
-    embedder = open_embedder(gallery.spec.embedder)
+    embedder = open_embedder(gallery.spec.embedder, space_id=gallery.spec.space_id)
     if embedder.space_id != gallery.spec.space_id:
         raise DataError(
             f"gallery {settings.gallery}: its rows are vectors of space {gallery.spec.space_id}, but model"

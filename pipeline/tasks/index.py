@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+from functools import partial
+
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.index.shard import build_shard, describe_shard
-from pipeline.quantizers import quantizer_for
+from pipeline.index.shard import ShardSource, build_shard, describe_shard
+from pipeline.index.shard_folder import write_shard
+from pipeline.quantizers import Wanted, quantizer_for
+from pipeline.shards import shards_root
+from pipeline.tasks import train
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.embed import vectors_of
-from reporting.errors import DataError
+from pipeline.tasks.space import space_of
+from pipeline.tasks.training import day_sample
+from pipeline.version import code_version
 
 
 class Settings(BaseModel):
-    """What the number of lists is chosen for."""
+    """What matters to a task graph without `train`; with it, that task's settings count."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,16 +36,24 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     """Build the shard from every package's vectors; a category without items on its first day has none yet."""
     rows = leaf.read("embed", "items").sort_by("id")
     leaf.books.take(rows["object"].to_pylist())
-    space = _space(leaf)
+    space = space_of(leaf)
     leaf.books.use("space", space)
     vectors = vectors_of(rows)
-    quantizer = quantizer_for(leaf, leaf.key.category, space, vectors, settings.window_days)
+    quantizer = _quantizer(leaf, settings, space, vectors)
     if quantizer is not None:
-        data = build_shard(quantizer, np.asarray(rows["id"].to_numpy(), np.int64), vectors)
-        manifest = describe_shard(data, category=leaf.key.category, date=leaf.key.date, space_id=space)
-        with leaf.create("shard.faiss") as file:
-            file.write(data)
-        with leaf.create("shard.json") as file:
+        ids = np.asarray(rows["id"].to_numpy(), np.int64)
+        data = build_shard(leaf.lake.read_bytes(quantizer), ids, vectors)
+        manifest = describe_shard(
+            data,
+            category=leaf.key.category,
+            date=leaf.key.date,
+            space_id=space,
+            source=_source(leaf, ids, vectors),
+            attempt=leaf.claim.attempt,
+            builder=code_version(),
+        )
+        os.utime(write_shard(shards_root(leaf.lake), data, manifest).path)  # a sweep's grace counts from here
+        with leaf.create("shard.json") as file:  # names the shard: where it lies follows from its content
             file.write(manifest.model_dump_json(indent=1).encode())
         leaf.books.measure("nlist", manifest.nlist)
         leaf.books.measure("bytes", len(data))
@@ -42,27 +61,26 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     leaf.books.keep(rows["object"].to_pylist())
 
 
-def _space(leaf: LeafContext) -> str:
-    """Return the one feature space all packages were embedded in.
-
-    Raises:
-        DataError: they differ; vectors of two spaces must never share an index.
-    """
-    from reporting.stores.base import RecordQuery
-
-    day, planids = leaf.key.date, {str(read[4]) for read in leaf.reads}
-    records = leaf.store.records(
-        RecordQuery(
-            tasks=("embed",), date_from=day, date_to=day, categories=(leaf.key.category,), planids=tuple(planids)
-        )
+def _quantizer(leaf: LeafContext, settings: Settings, space: str, vectors: NDArray[np.float32]) -> str | None:
+    """Return where the quantizer lies that the day's `train` names; a graph from before there was one trains here."""
+    if "train" in leaf.topology.tasks:
+        (trained,) = leaf.partitions.upstream("train", leaf.key)
+        leaf.remember([trained])
+        path: str | None = json.loads(leaf.lake.read_bytes(f"{trained.folder}/{train.FILE}")).get("path")
+        return path
+    found = quantizer_for(
+        leaf, Wanted(leaf.key.category, space), vectors, settings.window_days, partial(day_sample, vectors)
     )
-    read = {(str(r[4]), str(r[3])) for r in leaf.reads}
-    spaces = {
-        r.versions["space"] for r in records if (r.key.planid, r.key.subinstance) in read and "space" in r.versions
-    }
-    if len(spaces) != 1:
-        raise DataError(
-            f"{leaf.key}: its packages were embedded in {len(spaces)} feature spaces ({', '.join(sorted(spaces))}); "
-            "re-run embed for the whole category with one model"
-        )
-    return spaces.pop()
+    return None if found is None else found.path
+
+
+def _source(leaf: LeafContext, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> ShardSource:
+    read = [one for one in leaf.reads if one[0] == "embed"]
+    digest = hashlib.sha256(ids.astype("<i8").tobytes())
+    digest.update(np.ascontiguousarray(vectors, "<f4").tobytes())
+    return ShardSource(
+        task="embed",
+        planid=", ".join(sorted({str(one[4]) for one in read})),
+        attempts={str(package): int(attempt) for _, _, _, package, _, attempt in read},
+        sha256=digest.hexdigest(),
+    )

@@ -1,23 +1,34 @@
-"""merge: the window's index of one category: from every day's shard the objects whose pictures still live."""
+"""merge: the window's index of one category: from every day's shard the objects whose pictures still live.
+
+It is virtual: the contract is checked and the index that a release would write is hashed, row by row, but not
+written. Only a PASS writes it, see `pipeline.tasks.release`.
+"""
 
 from __future__ import annotations
 
 import json
+from datetime import date as Date
 from datetime import timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.index.merge import ShardPart, merge_shards
-from pipeline.index.shard import ShardManifest
+from pipeline.index.merge import MergedIndex, merge_digest
+from pipeline.index.part import ShardPart
+from pipeline.index.shard import ShardManifest, describe_shard
+from pipeline.index.shard_folder import shard_path, write_shard
 from pipeline.partitions import Partition
-from pipeline.quantizers import find_quantizer
+from pipeline.quantizers import Quantizer, quantizer_of
+from pipeline.release.objects import ObjectStore
+from pipeline.shards import FOLDER, part_at, shards_root
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import Drop, write_drops
 from pipeline.window.live import LIVE_SCHEMA
 from pipeline.window.offers import offers_of_category
+from reporting.errors import ContractViolation
 
 
 class Settings(BaseModel):
@@ -115,11 +126,27 @@ def _rows(leaf: LeafContext, shard: Partition) -> pa.Table:
 
 
 def _part(leaf: LeafContext, shard: Partition, kept: pa.Table) -> ShardPart | None:
-    if not leaf.lake.exists(f"{shard.folder}/shard.json"):
-        return None  # no item of the category had come by then, so there was no quantizer to build with
+    if not kept.num_rows:
+        return None  # nothing to take: neither its contract nor its file concerns this index
     manifest = ShardManifest.model_validate_json(leaf.lake.read_bytes(f"{shard.folder}/shard.json"))
+    if leaf.lake.exists(f"{shard.folder}/shard.faiss"):
+        manifest = _moved(leaf, shard, manifest)
     ids = np.sort(np.asarray(kept["id"].to_numpy(), np.int64))
-    return ShardPart(manifest, leaf.lake.read_bytes(f"{shard.folder}/shard.faiss"), ids)
+    return part_at(leaf.lake, f"{FOLDER}/{shard_path(manifest)}", ids)
+
+
+def _moved(leaf: LeafContext, shard: Partition, manifest: ShardManifest) -> ShardManifest:
+    """Put a shard from before shards had a place of their own where they have one now."""
+    data = leaf.lake.read_bytes(f"{shard.folder}/shard.faiss")
+    described = describe_shard(
+        data, category=manifest.category, date=manifest.date, space_id=manifest.space_id, attempt=shard.attempt
+    )
+    if described.sha256 != manifest.sha256:
+        raise ContractViolation(
+            f"{manifest.name}: {shard.folder}/shard.faiss has sha256 {described.sha256}, its shard.json says "
+            f"{manifest.sha256}; restore it, or re-run index for {manifest.date}"
+        )
+    return write_shard(shards_root(leaf.lake), data, described).manifest
 
 
 def _with_offers(leaf: LeafContext, kept: list[pa.Table], live: pa.Table) -> pa.Table:
@@ -142,20 +169,60 @@ def _write(leaf: LeafContext, settings: Settings, parts: list[ShardPart], items:
     leaf.write("items", items)
     summary: dict[str, object] = {"category": leaf.key.category, "rows": items.num_rows}
     if parts:
-        space = parts[0].manifest.space_id
-        quantizer = find_quantizer(leaf, leaf.key.category, space)
-        assert quantizer is not None, f"{leaf.key}: a shard exists without its quantizer"
-        merged = merge_shards(quantizer, parts, category=leaf.key.category, space_id=space)
-        with leaf.create("index.faiss") as file:
-            file.write(merged.data)
-        leaf.books.use("space", space)
-        leaf.books.measure("bytes", len(merged.data))
+        quantizer, merged = _merged(leaf, parts)
+        leaf.books.use("space", merged.space_id)
+        leaf.books.measure("bytes", merged.bytes)
         summary |= {
-            "space_id": space,
+            "space_id": merged.space_id,
             "sha256": merged.sha256,
+            "index_bytes": merged.bytes,
             "nlist": merged.nlist,
             "nprobe": min(settings.nprobe, merged.nlist),
-            "taken": {day.isoformat(): count for day, count in sorted(merged.taken.items())},
+            "codec": merged.codec,
+            "fingerprint": merged.fingerprint,
+            "quantizer_path": quantizer.path,
+            "items_sha256": _keep_items(leaf),
+            "days": {day.isoformat(): rows for day, rows in sorted(_days(parts, merged).items())},
         }
     with leaf.create("merge.json") as file:
         file.write(json.dumps(summary, indent=1, sort_keys=True).encode())
+
+
+class _Merged(NamedTuple):
+    quantizer: Quantizer
+    merged: MergedIndex
+
+
+def _merged(leaf: LeafContext, parts: list[ShardPart]) -> _Merged:
+    """Check the contract against the newest shard, and hash the merged index.
+
+    Raises:
+        ContractViolation: a shard was trained or embedded otherwise; it is named.
+    """
+    newest = parts[-1].manifest
+    quantizer = quantizer_of(leaf.store, leaf.key.category, newest.fingerprint)
+    if quantizer is None:
+        raise ContractViolation(
+            f"{newest.name}: fingerprint {newest.fingerprint} is that of no quantizer of category "
+            f"{leaf.key.category!r}; re-run index for {newest.date}"
+        )
+    data = leaf.lake.read_bytes(quantizer.path)
+    return _Merged(quantizer, merge_digest(data, parts, category=leaf.key.category, space_id=newest.space_id))
+
+
+def _days(parts: list[ShardPart], merged: MergedIndex) -> dict[Date, dict[str, object]]:
+    found = {}
+    for part in parts:
+        rows = merged.days[part.manifest.date]
+        found[part.manifest.date] = {
+            "shard_path": f"{FOLDER}/{shard_path(part.manifest)}",
+            "shard_sha256": part.manifest.sha256,
+            "rows": rows.rows,
+            "rows_sha256": rows.rows_sha256,
+        }
+    return found
+
+
+def _keep_items(leaf: LeafContext) -> str:
+    """Keep the item table by its content too: a release names it so, and an attempt's folder is not kept for ever."""
+    return ObjectStore(leaf.lake.folder()).put_bytes(leaf.lake.read_bytes(f"{leaf.folder}/items.parquet"))

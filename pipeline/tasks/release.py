@@ -1,17 +1,22 @@
-"""release: publish the judged indexes by an atomic pointer; only with a PASS over exactly these inputs."""
+"""release: write the judged indexes and publish them by one atomic pointer, only with a PASS over exactly these."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pipeline.release.manifest import ReleaseDraft
-from pipeline.release.pointer import current, publish
+from pipeline.drafting import draft_of
+from pipeline.release.pointer import current
+from pipeline.release.publishing import publish_release
+from pipeline.release.signing import Signer, private_key
+from pipeline.serve.ranking import RankSettings
+from pipeline.serve.rerankers import require_rerankers
+from pipeline.stale import Kind, stale_ancestors
 from pipeline.tasks.candidate import Candidate, candidate_of
 from pipeline.tasks.context import LeafContext
-from reporting.errors import GateRefused, Inconclusive
+from reporting.errors import ConfigError, GateRefused, Inconclusive
 from reporting.logs import logger
 from reporting.verdict import Outcome, Verdict
 
@@ -21,33 +26,83 @@ SHOWN = 5
 
 
 class Settings(BaseModel):
-    """Nothing to set."""
+    """How results are ranked, which stale ancestors a release may have, and what signs it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    ranking: RankSettings = Field(default_factory=RankSettings)
+    """What happens to neighbours before they are an answer; judged with the indexes."""
+    tolerate: tuple[Kind, ...] = ()
+    """What may have changed since an ancestor was built: `code`, `settings`, `model`, `detector`, `gallery`, `input`,
+    `late_day`. Anything else that is stale refuses the release."""
+    sign_key: Path | None = None
+    """File of the Ed25519 key (PEM) that signs what is published, by the task and by hand; never the key itself."""
+    sign_valid_hours: float | None = Field(default=None, gt=0)
+    """How long consumers may follow a signed release; none: for ever."""
 
-def run(leaf: LeafContext, _settings: Settings) -> None:
-    """Publish one generation of all categories; an older day's plan never replaces a newer day's release."""
+    @field_validator("ranking")
+    @classmethod
+    def _has_its_rerankers(cls, ranking: RankSettings) -> RankSettings:
+        try:
+            require_rerankers(ranking.rerankers, "ranking.rerankers")
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return ranking
+
+    def signer(self, now: datetime) -> Signer | None:
+        """Return what signs a release now, None where no key is set.
+
+        Raises:
+            ConfigError: The key file is not there or holds no key, or the extra `sign` is missing.
+        """
+        if self.sign_key is None:
+            return None
+        private_key(self.sign_key)  # before anything is written
+        valid = None if self.sign_valid_hours is None else timedelta(hours=self.sign_valid_hours)
+        return Signer(self.sign_key, now, valid)
+
+
+def run(leaf: LeafContext, settings: Settings) -> None:
+    """Publish one generation of all categories; an older day's plan never replaces a newer day's release.
+
+    Raises:
+        GateRefused: the verdict is FAIL, none was given over these inputs, or an ancestor is stale.
+        Inconclusive: the verdict is INCONCLUSIVE.
+        ContractViolation: the shards no longer give the indexes that were judged.
+        ConfigError: the key that is to sign cannot be used.
+    """
+    signer = settings.signer(datetime.now(UTC))
     candidate = candidate_of(leaf)
     leaf.books.take(sorted(candidate.entries))
-    verdict = _verdict(leaf, candidate)
-    root = Path(leaf.lake.full(""))
+    root = leaf.lake.folder()
     served = current(root)
     if served is not None and served.date > leaf.key.date:
         leaf.books.drop("superseded", sorted(candidate.entries))
         _log.warning("%s: release %d of %s is newer; not published", leaf.key, served.number, served.date)
         return
-    draft = ReleaseDraft(
-        created_at=datetime.now(UTC),
-        date=leaf.key.date,
-        planid=leaf.key.planid,
-        verdict_id=verdict.verdict_id,
-        categories=candidate.entries,
-        front=candidate.front,
+    verdict = _verdict(leaf, candidate)
+    stale = stale_ancestors(leaf.store, leaf.topology, candidate.merged, plan=leaf.plan, tolerate=settings.tolerate)
+    if stale:
+        raise GateRefused(_refusal(leaf, [str(one) for one in stale]))
+    manifest = publish_release(
+        root,
+        draft_of(candidate, created_at=datetime.now(UTC)),
+        verdict=verdict,
+        waiver=None,
+        expected_inputs=candidate.inputs(),
+        signer=signer,
     )
-    manifest = publish(root, draft)
     leaf.books.measure("generation", manifest.number)
     leaf.books.keep(sorted(candidate.entries))
+
+
+def _refusal(leaf: LeafContext, stale: list[str]) -> str:
+    more = [f"and {len(stale) - SHOWN} more"] if len(stale) > SHOWN else []
+    return (
+        f"{leaf.key}: has stale ancestors: {'; '.join([*stale[:SHOWN], *more])}. Rebuild them as "
+        "`funnelgate plan stale` says, set tasks.release.settings.tolerate in pipeline.yaml for a change that does "
+        "not matter, or answer for this release with `funnelgate release publish` and a waiver"
+    )
 
 
 def _verdict(leaf: LeafContext, candidate: Candidate) -> Verdict:

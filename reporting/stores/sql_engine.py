@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from reporting.errors import ConfigError, StoreError
 from reporting.logs import redact
 
-SCHEMA_HEAD = "0004"
+SCHEMA_HEAD = "0005"
 """The newest migration; a test compares it with the scripts."""
 
 BUSY_TIMEOUT_SECONDS = 60

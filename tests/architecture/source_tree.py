@@ -40,13 +40,15 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "elasticsearch": ELASTIC,
     "faiss": ("pipeline/index/",),
     "faster_coco_eval": (),
-    "fastapi": (),
+    "cryptography": (),
+    "fastapi": ("pipeline/serve/app.py", "pipeline/serve/routes.py"),
     "httpcore": ("pipeline/fetch/",),
     "httpx": ("pipeline/fetch/",),
     "imagehash": (),
     "onnx": (),
     "onnxruntime": (),
     "pandas": (),
+    "prometheus_client": ("pipeline/serve/prom.py",),
     "pyarrow": (
         "pipeline/lake.py",
         "pipeline/sources.py",
@@ -72,6 +74,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "checks/watch.py",
     ),
     "torch": (),
+    "uvicorn": (),
 }
 
 

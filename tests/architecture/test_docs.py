@@ -103,7 +103,7 @@ def test_what_decides_a_reason_is_a_setting_of_its_task():
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_every_command_and_option_that_a_page_names_exists(page):
     for words in calls(page, "funnelgate"):
-        depth = next((n for n in (2, 1) if " ".join(["funnelgate", *words[:n]]) in COMMANDS), None)
+        depth = next((n for n in (3, 2, 1) if " ".join(["funnelgate", *words[:n]]) in COMMANDS), None)
         if depth is None:
             groups = {name.split()[1] for name in COMMANDS}
             named = [set(words[0].split("|")), set(words[-1].split("|"))]
@@ -206,6 +206,9 @@ def test_the_readme_session_prints_what_it_shows_and_the_json_follows_its_schema
         "detect": f"funnelgate detect {picture} --json",
         "object": "funnelgate object 1 --json",
         "evaluate-history": "funnelgate evaluate history --json",
+        "index-verify": "funnelgate index verify --release 7 --json",
+        "release-list": "funnelgate release list --json",
+        "release-diff": "funnelgate release diff 6 7 --verify --json",
         "promote-champion": "funnelgate promote-champion --by ana --why 'the first one that counts' --json",
     }.items():
         schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))

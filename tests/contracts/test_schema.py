@@ -21,7 +21,7 @@ from reporting.key import KEY_PARTS
 from reporting.stores import open_store
 from reporting.stores.base import RecordQuery
 from reporting.stores.sql_engine import SCHEMA_HEAD, make_engine
-from reporting.tables import item_id, metadata
+from reporting.tables import item_id, metadata, quantizer
 from reporting.testing import MOMENT, make_record
 from tests.contracts.conftest import SQL_STORES
 
@@ -74,6 +74,28 @@ def test_ids_given_before_objects_had_boxes_stay_when_the_schema_grows(name, new
         **{"picture": "p", "detector": "whole-1", "ordinal": 0, "id": 7},
         **dict.fromkeys(("x0", "y0", "x1", "y1", "score", "label", "class_scores")),
     }
+
+
+@pytest.mark.parametrize("name", SQL_STORES)
+def test_quantizers_of_before_they_had_a_revision_stay_the_first_flat_ones(name, new_url, repository):
+    engine = make_engine(new_url(name))
+    config = Config()
+    config.set_main_option("script_location", str(repository / "reporting" / "migrations"))
+    kept = {"fingerprint": "f", "path": "q.faiss", "trained_on": "index/2026-11-01/red/all/p", "created_at": "2026"}
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0004")
+        for category in ("red", "green"):
+            row = {"category": category, "space_id": "s", **kept}
+            names = ", ".join(row)
+            connection.execute(text(f"INSERT INTO quantizer ({names}) VALUES (:{', :'.join(row)})"), row)
+    engine.dispose()
+    with open_store(engine.url.render_as_string(hide_password=False)) as store, store.read() as connection:
+        rows = connection.execute(select(quantizer).order_by(quantizer.c.category)).all()
+    assert [row._asdict() for row in rows] == [
+        {"category": category, "space_id": "s", "codec": "flat", "revision": 1, "training": None, **kept}
+        for category in ("green", "red")
+    ]
 
 
 @pytest.mark.parametrize("name", SQL_STORES)

@@ -6,11 +6,14 @@ import json
 from collections import Counter
 from typing import Any
 
+import numpy as np
 from sqlalchemy import func, select
 
 from pipeline.index.lists import index_vectors
-from pipeline.index.quantizer import from_bytes
+from pipeline.index.opened import OpenIndex
+from pipeline.index.virtual import open_virtual
 from pipeline.lake import Lake
+from pipeline.shards import part_at
 from reporting import tables as t
 from reporting.balance import balance
 from reporting.ledger import gather_books
@@ -41,7 +44,7 @@ def merged_rows(project: Project) -> dict[str, dict[tuple[str, int], tuple[Any, 
         rows = lake.read_table(f"{folder}/items.parquet").to_pylist()
         vectors: dict[int, bytes] = {}
         if rows:
-            ids, stored = index_vectors(from_bytes(lake.read_bytes(f"{folder}/index.faiss")))
+            ids, stored = index_vectors(open_merged(lake, folder))
             vectors = {int(number): vector.tobytes() for number, vector in zip(ids, stored, strict=True)}
         assert sorted(vectors) == sorted(row["id"] for row in rows), f"{leaf}: index and items differ"
         found[leaf] = {
@@ -52,6 +55,17 @@ def merged_rows(project: Project) -> dict[str, dict[tuple[str, int], tuple[Any, 
             for row in rows
         }
     return found
+
+
+def open_merged(lake: Lake, folder: str) -> OpenIndex:
+    """Open what a merge has put together and not written."""
+    summary = json.loads(lake.read_bytes(f"{folder}/merge.json"))
+    items = lake.read_table(f"{folder}/items.parquet", ["id", "first_day"]).to_pylist()
+    parts = []
+    for day, rows in summary["days"].items():
+        ids = sorted(item["id"] for item in items if str(item["first_day"]) == day)
+        parts.append(part_at(lake, rows["shard_path"], np.array(ids, np.int64)))
+    return open_virtual(lake.read_bytes(summary["quantizer_path"]), parts)
 
 
 def _offers(offers: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ from pipeline.release.manifest import CategoryIndex, ReleaseDraft
 from pipeline.release.pointer import publish
 from pipeline.serve.front import QueryFront
 from pipeline.serve.generation import Generation
+from pipeline.serve.ranking import RankSettings
 from tests.pipeline.project import draw
 
 LIMITS = DecodeLimits()
@@ -169,8 +170,12 @@ class Models:
     def use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put the stand-ins where the code under test looks."""
         monkeypatch.setattr("pipeline.models.catalog.open_detector", {"blocks": self.detector}.__getitem__)
-        monkeypatch.setattr("pipeline.models.catalog.open_embedder", self.embedders.__getitem__)
-        monkeypatch.setattr("pipeline.serve.generation.open_embedder", self.embedders.__getitem__)
+
+        def open_embedder(name: str, space_id: str | None = None) -> Any:
+            return self.embedders[name.partition("@")[0]]
+
+        monkeypatch.setattr("pipeline.models.catalog.open_embedder", open_embedder)
+        monkeypatch.setattr("pipeline.serve.generation.open_embedder", open_embedder)
         monkeypatch.setattr("pipeline.category.gallery.open_gallery", {"blocks": self.gallery}.__getitem__)
         monkeypatch.setattr("pipeline.category.decision.decide", self.decide)
 
@@ -241,7 +246,9 @@ def _row(one: Item, pack: str, offset: int) -> dict[str, Any]:
     return row if one.box is None else row | {"ordinal": one.ordinal, **one.box._asdict()}
 
 
-def release(lake: Lake, entries: dict[str, CategoryIndex], front: QueryFront | None) -> int:
+def release(
+    lake: Lake, entries: dict[str, CategoryIndex], front: QueryFront | None, ranking: RankSettings | None = None
+) -> int:
     """Publish; return the number."""
     draft = ReleaseDraft(
         created_at=dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
@@ -250,6 +257,7 @@ def release(lake: Lake, entries: dict[str, CategoryIndex], front: QueryFront | N
         verdict_id="v",
         categories=entries,
         front=front,
+        ranking=ranking or RankSettings(),
     )
     return publish(Path(lake.full("")), draft).number
 

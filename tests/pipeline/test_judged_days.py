@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -12,6 +13,9 @@ import pytest
 
 from pipeline.release.champion import promote, promotion
 from pipeline.release.pointer import current
+from pipeline.release.withheld import Withheld, withhold
+from pipeline.serve import rerankers
+from pipeline.serve.ranking import RankSettings
 from pipeline.tasks.candidate import Candidate
 from pipeline.tasks.evaluate import Settings
 from reporting.plans import Plan, PlanState
@@ -95,7 +99,7 @@ def test_the_five_outputs_are_files_of_the_partition_and_the_evidence_is_theirs(
     assert kept == [(one["id"], one["slice"], one["vs"], one["status"], one["value"]) for one in said["rules"]]
     assert set(said["inputs"]) == {
         "set", "config", "candidate/category=green", "candidate/category=red", "candidate/front",
-        "release/category=green", "release/category=red", "release/front",
+        "release/category=green", "release/category=red", "release/front", "candidate/ranking", "release/ranking",
     } - ({"candidate/front", "release/front"} if "front" not in verdict.inputs else set())  # fmt: skip
     assert {f"candidate/{name}": sha for name, sha in verdict.inputs.items()}.items() <= said["inputs"].items()
     assert "data:image" in page  # pictures of the queries
@@ -109,6 +113,40 @@ def test_the_same_indexes_judged_against_themselves_differ_by_exactly_0(two_days
     assert (against["value"], against["interval"], against["flipped"]) == (0.0, [0.0, 0.0], 0.0)
     assert twice[0].files.keys() == set(OUTPUTS)
     assert twice[0].files == twice[1].files  # to the byte
+
+
+def test_what_is_withheld_is_neither_served_nor_lost_and_nobody_asks_for_it(two_days: Ran, copy_of: Copy) -> None:
+    project = copy_of(two_days.project)
+    root, asked = project.folder / "lake", len(ARRIVALS[DAY_1]) + 1 + len(ARRIVALS[DAY_2])
+    at = dt.datetime(2026, 12, 24, tzinfo=dt.UTC)  # days after the candidate's: it is this release that must obey
+    for kind, value in (("group", "acme/s3"), ("offer", "acme/s4")):
+        withhold(
+            root, Withheld.model_validate({"kind": kind, "value": value, "by": "ana", "why": "asked to", "at": at})
+        )
+    settings = Settings(queries=project.folder / "queries.csv", gate=project.folder / "gate.yaml")
+    with project.place() as place:
+        candidate = candidate_again(place, 2, DAY_2)
+        judged = place.services.judge(candidate, settings)
+        bare = place.services.judge(candidate, Settings())
+    assert judged.verdict.outcome is Outcome.PASS, judged.verdict.evidence
+    assert (len(judged.queries), judged.verdict.metrics["hit@1"]) == (asked - 2, 1.0)
+    assert not {"q-s3", "q-s4"} & set(judged.queries)
+    assert bare.verdict.metrics["self_hit@1"] == 1.0
+    assert len(bare.queries) == asked - 1 - 2  # pictures that must find themselves; the twin gave way
+
+
+def test_a_reranker_that_spoils_the_answers_is_judged_and_refused(
+    two_days: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rerankers.RERANKERS, "backwards", lambda shown: list(shown)[::-1])
+    settings = Settings(queries=two_days.project.folder / "queries.csv", gate=two_days.project.folder / "gate.yaml")
+    with two_days.project.place() as place:
+        candidate = candidate_again(place, 2, DAY_2)
+        spoilt = dataclasses.replace(candidate, ranking=RankSettings(rerankers=("backwards",)))
+        verdict = place.services.judge(spoilt, settings).verdict
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.metrics["hit@1"] == 0.0
+    assert verdict.inputs["ranking"] != candidate.inputs()["ranking"]
 
 
 def test_queries_whose_products_have_not_arrived_are_inconclusive(two_days: Ran, tmp_path: Path) -> None:

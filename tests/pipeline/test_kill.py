@@ -139,10 +139,9 @@ def moments(dice: random.Random, count: int, first: int, last: int) -> list[int]
 
 def comparable(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Leave out the size of indexes: which day trains a quantizer depends on which day comes first to it."""
+    trained = {"train": ("metrics", "versions"), "index": ("metrics",), "merge": ("metrics",)}
     return {
-        key: {name: document[name] for name in document if name != "metrics"}
-        if document["task"] in ("index", "merge")
-        else document
+        key: {name: value for name, value in document.items() if name not in trained.get(document["task"], ())}
         for key, document in found.items()
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import date as Date
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
 
+from pipeline.index.shard import ShardManifest
+from pipeline.index.shard_folder import shard_path
 from pipeline.item_ids import resolve_ids
 from pipeline.lake import Lake
 from pipeline.serve.answer import answer
@@ -30,6 +34,9 @@ def as_of_before(project: Project) -> None:
     for path in lake.glob("index/**/items.parquet"):
         table = pq.ParquetFile(path).read()
         pq.write_table(table.select([name for name in SHARD_OF_BEFORE if name in table.column_names]), path)
+    for path in lake.glob("index/**/shard.json"):
+        _back_into_the_partition(lake, path)
+    shutil.rmtree(lake / "shards")
     for path in lake.glob("dedup/**/live.parquet"):
         table = pq.ParquetFile(path).read()
         offers = table["offers"].combine_chunks()
@@ -40,6 +47,14 @@ def as_of_before(project: Project) -> None:
     with store_of(project) as store, store.begin() as work:
         new = ("x0", "y0", "x1", "y1", "score", "label", "class_scores")
         work.connection.execute(update(t.item_id).values(dict.fromkeys(new)))
+
+
+def _back_into_the_partition(lake: Path, path: Path) -> None:
+    """Put a day's shard where it lay before shards had a place of their own, with the manifest that it had."""
+    manifest = ShardManifest.model_validate_json(path.read_bytes())
+    shutil.copyfile(lake / "shards" / shard_path(manifest) / "index.faiss", path.parent / "shard.faiss")
+    known = {"category", "date", "space_id", "fingerprint", "rows", "dim", "nlist", "sha256"}
+    path.write_text(manifest.model_dump_json(include=known))
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_the_front_was_judged_with_the_indexes_and_is_released_with_them(ran: Ra
     assert record.state is State.SUCCEEDED
     assert record.metrics["self_hit_at_1"] == 1.0
     assert record.input == len(PICTURES)  # only a picture's main object can be asked for by the picture
-    assert [set(verdict.inputs) for verdict in verdicts] == [{"front", "category=even", "category=odd"}]
+    assert [set(verdict.inputs) for verdict in verdicts] == [{"front", "ranking", "category=even", "category=odd"}]
     manifest = current(ran.project.folder / "lake")
     assert manifest is not None
     assert manifest.front == front

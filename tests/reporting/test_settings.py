@@ -68,7 +68,7 @@ def test_absolute_and_server_urls_stay_as_they_are(url):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("stoer:\n  url: x\n", 1, "unknown key 'stoer'; did you mean store?"),
+        ("stoore:\n  url: x\n", 1, "unknown key 'stoore'; did you mean store?"),
         ("store:\n  url: x\n  urll: y\n", 3, "unknown key 'store.urll'; did you mean url?"),
         ("run:\n  workers: many\n", 2, "run.workers: Input should be a valid integer"),
         ("run:\n  workers: 0\n", 2, "run.workers: Input should be greater than or equal to 1"),
