@@ -20,6 +20,7 @@ import evaluation.cli
 import pipeline.cli
 import reporting.cli
 from checks.settings import CheckSettings
+from pipeline.serve.serve_settings import ServeSettings
 from pipeline.settings import LakeSettings, RunSettings
 from reporting.errors import EXIT_INFRASTRUCTURE, ConfigError, FunnelgateError
 from reporting.settings import (
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     log: LogSettings = Field(default_factory=LogSettings)
     run: RunSettings = Field(default_factory=RunSettings)
     checks: CheckSettings = Field(default_factory=CheckSettings)
+    serve: ServeSettings = Field(default_factory=ServeSettings)
     pipeline: Path | None = None
     """The topology file, relative to the settings file; null: the one that comes with funnelgate."""
 
@@ -115,6 +117,7 @@ class Context:
     def place(self) -> Place:
         """Everything the pipeline works with."""
         from pipeline.lake import Lake
+        from pipeline.models.registered import use_registry
         from pipeline.place import Place
         from pipeline.tasks import with_absolute_paths
         from reporting.logs import log_to
@@ -122,9 +125,11 @@ class Context:
         values, folder = self.loaded.values, self.loaded.folder
         log_to(None if values.log.path is None else folder / values.log.path, values.log.level)
         root = values.lake.root
+        lake = Lake(root if "://" in root else str((folder / root).resolve()))
+        use_registry(lake.folder() if lake.is_local else None)
         return Place(
             store=self.store,
-            lake=Lake(root if "://" in root else str((folder / root).resolve())),
+            lake=lake,
             topology=with_absolute_paths(self.topology, folder),
             services=self.services,
             settings=values.run,
@@ -204,12 +209,13 @@ class Context:
 def _refuse_key_in_file(config: Path) -> None:
     """Refuse an API key among the settings: files of settings are committed, mailed and shown."""
     source = load_yaml(config)
-    section = source.data.get("elastic") if isinstance(source.data, dict) else None
-    if isinstance(section, dict) and section.get("api_key") is not None:
-        raise ConfigError(
-            f"{source.where(('elastic', 'api_key'))}: elastic.api_key: a key must not stand in a file of settings; "
-            "take it out, and set FUNNELGATE_ELASTIC__API_KEY, or elastic.api_key_file to a file that holds it alone"
-        )
+    for name in ("elastic", "serve"):
+        section = source.data.get(name) if isinstance(source.data, dict) else None
+        if isinstance(section, dict) and section.get("api_key") is not None:
+            raise ConfigError(
+                f"{source.where((name, 'api_key'))}: {name}.api_key: a key must not stand in a file of settings; take "
+                f"it out, and set FUNNELGATE_{name.upper()}__API_KEY, or {name}.api_key_file to a file with it alone"
+            )
 
 
 class Services:
@@ -219,18 +225,17 @@ class Services:
         """Judge a candidate by the evaluation folder's gate."""
         from evaluation.release_gate import CatalogEntry, Subject, judge_release
         from pipeline.serve.candidate import baselines, picture_reader, probes, under_test
-        from pipeline.serve.under_test import Prepared
 
-        prepared = Prepared()
+        judged = under_test(candidate)
         subject = Subject(
             date=candidate.date,
             planid=candidate.planid,
             inputs=candidate.inputs(),
-            candidate=under_test(candidate, prepared),
-            baselines=lambda: baselines(candidate, prepared),
-            catalog=lambda: [CatalogEntry(row.group, row.sha256, row.category) for row in candidate.catalog()],
-            probes=lambda: probes(candidate, settings.probes),
-            picture=picture_reader(candidate),
+            candidate=judged,
+            baselines=lambda: baselines(candidate, judged),
+            catalog=lambda: [CatalogEntry(*row) for row in judged.of_record(candidate.date)],
+            probes=lambda: probes(judged, settings.probes),
+            picture=picture_reader(judged),
         )
         return judge_release(subject, settings)
 

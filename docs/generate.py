@@ -48,6 +48,9 @@ def commands(app: typer.Typer = funnelgate.app, prefix: str = "funnelgate") -> I
         yield Command(f"{prefix} {info.name}", info.callback)
     for group in app.registered_groups:
         if group.typer_instance is not None:
+            alone = group.typer_instance.registered_callback  # `serve` does something without a subcommand
+            if alone is not None and alone.callback is not None and alone.invoke_without_command:
+                yield Command(f"{prefix} {group.name}", alone.callback)
             yield from commands(group.typer_instance, f"{prefix} {group.name}")
 
 

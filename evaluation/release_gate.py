@@ -38,11 +38,15 @@ DEFAULT_GATE = "default"
 
 
 class CatalogEntry(NamedTuple):
-    """A picture that should be findable: product, hash of its bytes, declared category."""
+    """A picture that should be findable: product, hash of its bytes, declared category.
+
+    With a `takedown_day` it should be findable only before; from then on it must not be shown.
+    """
 
     group: str
     sha256: str
     category: str
+    takedown_day: Date | None = None
 
 
 @dataclass(frozen=True)
@@ -206,10 +210,12 @@ def _set_of(subject: Subject, rules: Rules) -> tuple[EvalSet | None, int]:
             group_id=entry.group,
             category=categories.get(entry.group, entry.category or "unknown"),
             sha256=entry.sha256,
+            takedown_day=entry.takedown_day,
         )
-        for entry in sorted(set(subject.catalog()))
+        for entry in sorted(set(subject.catalog()), key=lambda entry: (entry[:3], entry.takedown_day or Date.max))
     ]
-    groups = {image.group_id for image in catalog}
+    # Nobody asks for a product that was taken down: it is neither found nor lost.
+    groups = {image.group_id for image in catalog if image.is_live(subject.date)}
     known = {label.query_id for label in labels if label.group_id in groups and label.grade >= 1}
     asked = [query for query in queries if query.query_id in known]
     if not asked:
