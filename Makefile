@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 DEMO ?= demo-run
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train-venv demo test test-slow check bench docs format elk-up elk-down clean
+.PHONY: help venv train-venv demo test test-slow check check-types check-house bench docs format elk-up elk-down clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,9 +35,14 @@ test-slow: $(READY) ## the tests that take longer: whole pipelines, kills, the w
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benches -m slow
 
 check: $(READY) ## style, types, import contract, and that the generated pages are up to date
+	@$(MAKE) --no-print-directory --output-sync=target -j 2 check-types check-house
+
+check-types: $(READY)
+	$(BIN)/mypy
+
+check-house: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
 	$(PYTEST) tests/architecture
 

@@ -18,10 +18,11 @@ from pipeline.cli_index_options import (
     NormaliseOption,
     VectorColumnOption,
     VectorsArgument,
+    read_bytes,
     show_facts,
 )
 from pipeline.cli_options import JsonOption
-from reporting.errors import ConfigError, DataError, StoreError, UsageError
+from reporting.errors import ConfigError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +120,7 @@ def merge(
     shards: Annotated[list[Path], typer.Argument(help="Shards, or folders with shards below them.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File of the merged index; must be new.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the contract and compute the sha256 only.")] = False,
-    quantizer: Annotated[Path | None, typer.Option(help="What all were built on; default the first one's own.")] = None,
+    quantizer: Annotated[Path | None, typer.Option(help="What all must be built on; default: what most are.")] = None,
     category: CategoryOption = None,
     last_days: Annotated[int | None, typer.Option(min=1, help="Only the newest days of those there are.")] = None,
     as_json: JsonOption = False,
@@ -197,18 +198,6 @@ def _show_merge(facts: dict[str, Any], as_json: bool) -> None:
         f"{facts['rows']:,} rows of {facts['category']} in {facts['nlist']:,} lists, {facts['codec']}, "
         f"{facts['bytes']:,} bytes, sha256 {facts['sha256'][:16]}, {facts['seconds']:.1f} s; {done}"
     )
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file that the user has named.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}; write it by `index train`") from error
 
 
 def write_new(path: Path, data: bytes) -> None:

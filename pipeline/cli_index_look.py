@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli_index_options import CategoryOption
+from pipeline.cli_index_options import CategoryOption, read_bytes
 from pipeline.cli_options import JsonOption
 from reporting.errors import EXIT_FAILED, DataError, UsageError
 
@@ -67,7 +67,7 @@ def _verify_paths(paths: list[Path], quantizer: Path | None, category: str | Non
         raise UsageError(f"{files[0]}: an index file is verified alone; shards are folders")
     if files:
         return verify_file(files[0], claims=_claims(files[0]))
-    return verify_shards(find_shards(paths, category=category), None if quantizer is None else quantizer.read_bytes())
+    return verify_shards(find_shards(paths, category=category), None if quantizer is None else read_bytes(quantizer))
 
 
 def _claims(path: Path) -> dict[str, Any]:

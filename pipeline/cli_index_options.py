@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from reporting.errors import DataError
+
 VectorsArgument = Annotated[Path, typer.Argument(help="Vectors: .npy, .fvecs, .tsv, .tsv.gz or .parquet.")]
 NormaliseOption = Annotated[
     bool, typer.Option("--normalise", help="Divide each vector by its length; else other lengths than 1 are refused.")
@@ -30,3 +32,15 @@ def show_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     for name, value in facts.items():
         shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
         typer.echo(f"{name:{width}}  {shown}")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file that the user has named.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}; write it by `index train`") from error

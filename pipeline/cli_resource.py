@@ -57,7 +57,7 @@ def publish(
 
     A `model` or a `gallery` is checked against its own spec; workers then use it by its name (docs/release.md).
 
-    Example: `funnelgate release resource publish model lite1 weights/ --waive "no verdict" --by ana --why "a first try"`
+    Example: `funnelgate release resource publish model lite1 weights/ --waive "no verdict" --by ana --why "first try"`
     """
     from pipeline.models.registered import vetted
     from pipeline.release.registry import publish_resource

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +15,9 @@ if TYPE_CHECKING:
     from datetime import date as Date
 
     from pipeline.release.withheld import WithheldList
-    from pipeline.serve.holder import Refreshed
+    from pipeline.serve.holder import Holder, Refreshed
+    from pipeline.serve.poller import Poller
+    from pipeline.serve.prom import Metrics
     from pipeline.serve.serve_settings import ServeSettings
 
 app = typer.Typer(invoke_without_command=True)
@@ -84,58 +84,56 @@ def _require_extra() -> None:
 
 def _serve(context: typer.Context, settings: ServeSettings) -> None:
     """Listen until SIGINT or SIGTERM; what runs then ends first."""
-    import uvicorn
-
     from pipeline.models.registered import use_registry
     from pipeline.release.withheld import withheld
     from pipeline.serve.app import make_app
     from pipeline.serve.holder import Holder
-    from pipeline.serve.poller import Poller
+    from pipeline.serve.listening import serve_until_asked
 
     root = _lake(context) if settings.source is None else settings.home
     _log(context)
     use_registry(root)
-    holder = Holder(root)
+    holder = Holder(root, allow_without_golden=settings.allow_without_golden)
 
     def hidden() -> WithheldList:
         return withheld(root)
 
     asgi = make_app(holder, settings, hidden)
-    polls = asgi.state.serving.metrics.polls
-    poller = Poller(
-        holder,
-        seconds=settings.poll_seconds,
-        pull=_pull(settings),
-        told=_tell,
-        counted=lambda outcome: polls.labels(outcome).inc(),
-    )
+    poller = _poller(holder, settings, root, asgi.state.serving.metrics)
     with _listening(settings) as listener:
         address, port = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         typer.echo(f"listening on http://{shown}:{port}, serving {root}")
         _warn_if_open(settings, bool(asgi.state.serving.keys))
         poller.start()
-        grace = int(settings.time_limit_seconds) + 1
-        config = uvicorn.Config(asgi, log_config=None, access_log=False, timeout_graceful_shutdown=grace)
-        try:
-            with _signals_taken():
-                uvicorn.Server(config).run(sockets=[listener])
-        finally:
-            poller.stop()
+        serve_until_asked(
+            asgi,
+            listener,
+            grace=int(settings.time_limit_seconds) + 1,
+            places=settings.threads + settings.queue,
+            stop=poller.stop,
+        )
 
 
-@contextmanager
-def _signals_taken() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the server and no more: uvicorn raises them again when it has ended."""
-    import signal
+def _poller(holder: Holder, settings: ServeSettings, root: Path, metrics: Metrics) -> Poller:
+    """Return what looks for releases, counts and tells, and notes in a consumer's home which one answers."""
+    from pipeline.release.home import note_active
+    from pipeline.serve.poller import Poller
 
-    both = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(one, lambda *_: None) for one in both]
-    try:
-        yield
-    finally:
-        for one, handler in zip(both, before, strict=True):
-            signal.signal(one, handler)
+    def told(found: Refreshed) -> None:
+        _tell(found)
+        answering = holder.status().active
+        if answering is not None:
+            note_active(root, answering)
+
+    return Poller(
+        holder,
+        seconds=settings.poll_seconds,
+        pull=_pull(settings),
+        told=told,
+        counted=lambda outcome: metrics.polls.labels(outcome).inc(),
+        looked=metrics.looked,
+    )
 
 
 def _lake(context: typer.Context) -> Path:

@@ -6,7 +6,6 @@ content store, so that they lie there whole or not at all; what is there already
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import datetime
 from typing import BinaryIO, cast
@@ -46,9 +45,7 @@ def draft_of(
     objects = ObjectStore(candidate.lake.folder())
     golden = golden_of(_generation(candidate))
     for category, entry in sorted(candidate.entries.items()):
-        if objects.holds(entry.index_sha256):
-            os.utime(objects.path(entry.index_sha256))  # a sweep's grace counts from the last who wanted it
-        else:
+        if not objects.renew(entry.index_sha256):
             progress(category)
             _write(candidate, objects, category, entry)
     differing = check_golden(_generation(candidate), golden)

@@ -1,8 +1,13 @@
-"""Which files of the lake's content stores the work of the pipeline still points to, released or not."""
+"""Which files of the lake's content stores the work of the pipeline still needs, released or not."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date as Date
+from datetime import timedelta
+from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
@@ -10,47 +15,152 @@ from pipeline.index.shard import ShardManifest
 from pipeline.index.shard_folder import shard_path
 from pipeline.instance_states import DONE
 from pipeline.lake import Lake
+from pipeline.models.registered import GALLERY, MODEL
 from pipeline.release.objects import ObjectStore
+from pipeline.release.pointer import current
+from pipeline.release.registry import resource_series
+from pipeline.release.resource_files import stored_paths
 from pipeline.shards import FOLDER
+from pipeline.tasks import registered_labels
+from pipeline.tasks.candidate import models_of_spaces
+from pipeline.window.live import expire
 from reporting import tables as t
-from reporting.plans import PlanState
+from reporting.plans import Leaf, Plan, PlanKind, PlanState, by_precedence, first_covering
 from reporting.stores.sql import SqlStore
+
+_WINDOW_DAYS = 60
+"""As the tasks dedup and merge have it where a plan says nothing."""
+
+
+class _Done(NamedTuple):
+    """A done leaf with what it wrote."""
+
+    leaf: Leaf
+    planid: str
+    folder: str
 
 
 def live_paths(store: SqlStore, lake: Lake) -> set[str]:
-    """Return what done `index` and `merge` leaves point to, of every plan that was not abandoned.
+    """Return what is needed of what done leaves wrote, and of the registry by plans that still go on.
 
-    A merge of tomorrow reads the shards of all days; a plan that is not promoted yet may still be. An index that was
-    judged and not released is not among them: it was never written.
+    - Shards of every day that a merge may still read: those in the window of the newest day, those with pictures that
+      live then or on the days of open plans, and those of every merge below. Of a day's shards all count but those of
+      plans that were abandoned, or counted once and are superseded.
+    - Item tables of merges that may still be released: of days not before the released one, and of open plans.
+    - All quantizers.
+    - Models and galleries of the registry that such plans have frozen, or whose vectors such merges hold.
+
+    What a kept release names is not asked for here: a sweep knows it from the manifests. An index that was judged and
+    not released is not among them: it was never written.
 
     Returns:
-        Paths relative to the lake: folders of shards, quantizers, and item tables among the objects.
+        Paths relative to the lake: folders of shards, quantizers, objects, laid-out resources.
 
     Raises:
         ConfigError: the lake is no folder.
         StoreError: a file that a done leaf wrote is gone: nothing may be swept on such a list.
     """
-    c = t.instance.c
-    given_up = {plan.planid for plan in store.plans() if plan.state is PlanState.ABANDONED}
-    with store.read() as connection:
-        rows = connection.execute(
-            select(c.task, c.planid, c.artifact).where(c.task.in_(("index", "merge")), c.state == DONE)
-        ).all()
-        found = set(connection.execute(select(t.quantizer.c.path)).scalars())
+    plans = [plan for plan in store.plans() if plan.state is not PlanState.ABANDONED]
+    done = _done(store, plans)
+    served = current(lake.folder())
+    since = Date.min if served is None else served.date
+    going_on = {plan.planid for plan in plans if plan.state is PlanState.OPEN}
+    merges = [one for one in done["merge"] if one.leaf.date >= since or one.planid in going_on]
+    summaries = [json.loads(lake.read_bytes(f"{one.folder}/merge.json")) for one in merges]
     objects = ObjectStore(lake.folder())
-    for task, planid, folder in rows:
-        if planid in given_up:
-            continue
-        if task == "merge":
-            found |= _of_merge(json.loads(lake.read_bytes(f"{folder}/merge.json")), objects)
-        elif lake.exists(f"{folder}/shard.json"):
-            manifest = ShardManifest.model_validate_json(lake.read_bytes(f"{folder}/shard.json"))
+    found = {path for summary in summaries for path in _of_merge(summary, objects)}
+    days = _days_to_merge(lake, plans, done["dedup"])
+    for one in done["index"]:
+        if (days is None or one.leaf.date in days) and lake.exists(f"{one.folder}/shard.json"):
+            manifest = ShardManifest.model_validate_json(lake.read_bytes(f"{one.folder}/shard.json"))
             found.add(f"{FOLDER}/{shard_path(manifest)}")
+    with store.read() as connection:
+        found |= set(connection.execute(select(t.quantizer.c.path)).scalars())
+    models = models_of_spaces(store, max((one.leaf.date for one in merges), default=Date.min))
+    labels = {(MODEL, models[space]) for one in summaries if (space := one.get("space_id")) in models}
+    for plan in plans:
+        if plan.state in (PlanState.OPEN, PlanState.COMPLETE) or plan.dates[-1] >= since:
+            labels |= registered_labels(plan.config.get("topology", {}))
+    return found | _of_registry(lake, labels)
+
+
+def _done(store: SqlStore, plans: Sequence[Plan]) -> dict[str, list[_Done]]:
+    """Return the done leaves of dedup, index and merge, but those that counted once and are superseded."""
+    c = t.instance.c
+    known = {plan.planid: plan for plan in plans}
+    ranked = cache(lambda day: by_precedence(plan for plan in plans if day in plan.dates))
+    columns = (c.task, c.date, c.category, c.subinstance, c.planid, c.artifact)
+    found: dict[str, list[_Done]] = {"dedup": [], "index": [], "merge": []}
+    with store.read() as connection:
+        rows = connection.execute(select(*columns).where(c.task.in_(tuple(found)), c.state == DONE)).all()
+    for task, day, category, subinstance, planid, folder in rows:
+        leaf, plan = Leaf(task, day, category, subinstance), known.get(planid)
+        if plan is None:
+            continue
+        counts = first_covering(ranked(day), leaf)
+        once = plan.state is PlanState.PROMOTED or (plan.kind is PlanKind.DAILY and plan.state is PlanState.COMPLETE)
+        if not once or counts is None or counts.planid == planid:
+            found[task].append(_Done(leaf, planid, folder))
     return found
 
 
-def _of_merge(summary: dict[str, object], objects: ObjectStore) -> set[str]:
+def _days_to_merge(lake: Lake, plans: Sequence[Plan], done: Sequence[_Done]) -> set[Date] | None:
+    """Return the days whose shards a merge of tomorrow, or of an open plan, may read; None: every day's."""
+    if not done:
+        return None
+    known = sorted({one.leaf.date for one in done})
+    newest = known[-1]
+    asked = {newest} | {day for plan in plans if plan.state is PlanState.OPEN for day in plan.dates}
+    window = _window(plans, newest)
+    days = asked | {newest - timedelta(age) for age in range(window)}
+    for day in asked:
+        before = max((one for one in known if one < day), default=day)  # a re-run of its dedup starts from there
+        for one in done:
+            if one.leaf.date in (day, before):
+                live = lake.read_table(f"{one.folder}/live.parquet", ["first_day", "last_seen"])
+                days |= set(expire(live, day, window)["first_day"].unique().to_pylist())
+    return days
+
+
+def _window(plans: Sequence[Plan], newest: Date) -> int:
+    """Return the longest window that the plans of the newest day, and the open ones, have frozen."""
+    sizes = [1]
+    for plan in plans:
+        if newest in plan.dates or plan.state is PlanState.OPEN:
+            tasks: dict[str, Any] = plan.config.get("topology", {}).get("tasks", {})
+            settings = [tasks.get(task, {}).get("settings", {}) for task in ("dedup", "merge")]
+            sizes += [int(one.get("window_days", _WINDOW_DAYS)) for one in settings]
+    return max(sizes)
+
+
+def _of_merge(summary: dict[str, Any], objects: ObjectStore) -> set[str]:
     days = summary.get("days")
     if not isinstance(days, dict):
         return set()  # a category without rows, or from before its shards had a place of their own
     return {objects.relative(str(summary["items_sha256"])), *(day["shard_path"] for day in days.values())}
+
+
+def _of_registry(lake: Lake, labels: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the paths of those labels (business, `name@number`) that the registry has; it has nothing shipped.
+
+    A gallery answers with a model of its own, found by its feature space: every version in that space counts.
+    """
+    found: set[str] = set()
+    for business, label in labels:
+        name, _, number = label.partition("@")
+        if number.isdecimal() and "/" not in label:
+            versions = resource_series(lake.folder(), business, name)
+            if int(number) in versions.numbers():
+                one = versions.read(int(number))
+                found |= stored_paths(one) | _in_space(lake, one.facts if business == GALLERY else {})
+    return found
+
+
+def _in_space(lake: Lake, gallery: Mapping[str, str]) -> set[str]:
+    """Return the paths of the versions of a gallery's embedder that answer in its space; none where it names none."""
+    name, space = gallery.get("embedder", "").partition("@")[0], gallery.get("space_id")
+    if not name or space is None:
+        return set()
+    versions = resource_series(lake.folder(), MODEL, name)
+    models = [versions.read(number) for number in versions.numbers()]
+    return {path for one in models if one.facts.get("space_id") == space for path in stored_paths(one)}

@@ -119,7 +119,7 @@ def quantizer_for(
     vectors: NDArray[np.float32],
     window_days: int,
     sample: Callable[[], TrainingSample],
-    too_few: TooFew = TooFew(),  # noqa: B008 (frozen)
+    too_few: TooFew = TooFew(),
 ) -> Quantizer | None:
     """Return the quantizer, training it if there is none; None without vectors.
 

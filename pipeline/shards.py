@@ -40,7 +40,13 @@ def part_at(lake: Lake, folder: str, keep_ids: NDArray[np.int64] | None) -> Shar
     Raises:
         DataError: there is no shard.
     """
-    shard = read_shard(lake.folder() / folder)
+    place = lake.folder() / folder
+    if not place.is_dir():
+        raise DataError(
+            f"{place}: the shard is gone; `release gc` takes those that no kept release and no day of the window needs:"
+            " re-run index for its day"
+        )
+    shard = read_shard(place)
     return ShardPart(shard.manifest, shard.index, keep_ids)
 
 

@@ -27,17 +27,25 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.images.flatten import flatten
-from pipeline.images.header import exif_orientation, gif_canvas, looks_cut, sniff, tiff_frames, webp_canvas
+from pipeline.images.header import exif_orientation, gif_canvas, jpeg_scans, looks_cut, sniff, tiff_frames, webp_canvas
 
 Rgb = NDArray[np.uint8]
-PictureReason = Literal["not_an_image", "too_many_pixels", "truncated", "undecodable"]
+MAX_SIDE = 65_535
+"""Pixels of a width or height, the most that a JPEG can say. A picture one pixel wide and millions high costs Pillow
+several times the memory of its pixels."""
+MAX_SCANS = 100
+"""Scans of a JPEG. Each goes over all pixels, and 75 bytes repeat one: a small file would hold a thread for as long as
+its sender likes. A progressive file has about ten."""
+_FULL_SCANS = 20
+"""Scans of a JPEG that has all the pixels allowed; a smaller one may have as many more, up to MAX_SCANS."""
+PictureReason = Literal["not_an_image", "too_many_pixels", "too_many_scans", "truncated", "undecodable"]
 
 
 class PictureError(Exception):
-    """A picture cannot be used; `reason` is the drop reason to book it under.
+    """A picture cannot be used; `reason` says why in a word, from which a task takes the drop reason it books.
 
     Attributes:
-        reason: `not_an_image`, `too_many_pixels`, `truncated` or `undecodable`.
+        reason: `not_an_image`, `too_many_pixels`, `too_many_scans`, `truncated` or `undecodable`.
     """
 
     def __init__(self, reason: PictureReason, fact: str) -> None:
@@ -148,7 +156,8 @@ def probe(data: bytes, limits: DecodeLimits) -> PictureInfo:
 
     Raises:
         PictureError: `not_an_image` when the bytes are none of the six formats or their header is damaged;
-            `too_many_pixels` when width x height exceeds the limit (nothing was allocated for them).
+            `too_many_pixels` when width, height or their product exceeds its limit (nothing was allocated for them);
+            `too_many_scans` of a JPEG.
     """
     return _read_header(data, limits)[1]
 
@@ -190,6 +199,8 @@ def _read_header(data: bytes, limits: DecodeLimits) -> tuple[ImageFile | None, P
     if not (width and height):
         raise PictureError("not_an_image", f"{name} header says {width}x{height}")
     _refuse_large(width, height, limits)
+    if name == "JPEG":
+        _refuse_scans(data, width * height, limits)
     return image, PictureInfo(name, width, height, frames)
 
 
@@ -203,6 +214,18 @@ def _broken(data: bytes, info: PictureInfo, error: Exception) -> PictureError:
 def _refuse_large(width: int, height: int, limits: DecodeLimits) -> None:
     if width * height > limits.max_pixels:
         raise PictureError("too_many_pixels", f"{width}x{height} pixels, allowed are {limits.max_pixels}")
+    if max(width, height) > MAX_SIDE:
+        raise PictureError("too_many_pixels", f"{width}x{height} pixels, a side may have {MAX_SIDE}")
+
+
+def _refuse_scans(data: bytes, pixels: int, limits: DecodeLimits) -> None:
+    allowed = min(MAX_SCANS, _FULL_SCANS * limits.max_pixels // pixels)
+    try:
+        scans = jpeg_scans(data, allowed)
+    except ValueError as error:
+        raise PictureError("not_an_image", f"damaged JPEG header: {error}") from error
+    if scans > allowed:
+        raise PictureError("too_many_scans", f"JPEG of {pixels} pixels has more than {allowed} scans")
 
 
 def decode_rgb(data: bytes, *, min_side: int, limits: DecodeLimits) -> Rgb:

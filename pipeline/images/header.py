@@ -7,6 +7,7 @@ bomb is refused before anything is allocated.
 
 from __future__ import annotations
 
+import re
 import struct
 
 # Magic numbers: JPEG T.81 B.1.1.3 (SOI and the next marker), PNG 1.2 section 3.1, GIF89a section 17,
@@ -23,6 +24,12 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"MM\x00+", "TIFF"),
 )
 _ORIENTATION_TAG = 0x0112
+# T.81 table B.1: a marker that ends entropy-coded data. RST and TEM have no length and end nothing; 0x02 to 0xBF are
+# reserved, and libjpeg passes over them as if they were data.
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
+_JPEG_SCAN = 0xDA
+_JPEG_ENDS = (0xD8, 0xD9)  # end of image; a second start, at which libjpeg gives up
+_MAX_JPEG_SEGMENTS = 10_000  # 65 kB of EXIF, ICC or comment each; a photo has some tens
 _MAX_TIFF_FRAMES = 10_000  # a chain of directories is a linked list in hostile data: bound the walk
 
 
@@ -41,6 +48,36 @@ def sniff(data: bytes) -> str | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
     return None
+
+
+def jpeg_scans(data: bytes, most: int) -> int:
+    """Count the scans of a JPEG by walking its marker segments as libjpeg does (T.81 B.1.1).
+
+    Bytes of a comment or of entropy-coded data that look like a scan's header are none.
+
+    Args:
+        data: The whole file.
+        most: The count ends at `most + 1`, so that a hostile file is not walked to its end.
+
+    Returns:
+        From 0 to `most + 1`.
+
+    Raises:
+        ValueError: it has more than 10,000 segments.
+    """
+    at, scans = 2, 0
+    for _ in range(_MAX_JPEG_SEGMENTS):
+        found = _JPEG_MARKER.search(data, at)
+        if found is None:
+            return scans
+        marker = data[found.end() - 1]
+        if marker in _JPEG_ENDS:
+            return scans
+        scans += marker == _JPEG_SCAN
+        if scans > most:
+            return scans
+        at = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+    raise ValueError(f"JPEG has more than {_MAX_JPEG_SEGMENTS} segments")
 
 
 def gif_canvas(data: bytes) -> tuple[int, int, int]:

@@ -176,25 +176,51 @@ def write_rows(index: Any, rows: Rows) -> None:
     ivf.ntotal = index.ntotal = len(ids)
 
 
+class RowsDigest:
+    """The hash of rows, list by list: see `rows_sha256`, which it computes without holding them all."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def add(self, number: int, ids: NDArray[np.int64], codes: NDArray[np.uint8]) -> None:
+        """Take the rows of one list, whose numbers rise from call to call.
+
+        Args:
+            number: Of the list.
+            ids: Shape (n,) int64, in any order; n = 0 changes nothing.
+            codes: Shape (n, code_size) uint8.
+        """
+        if not len(ids):
+            return
+        if np.any(ids[1:] < ids[:-1]):
+            order = np.argsort(ids, kind="stable")
+            ids, codes = ids[order], codes[order]
+        self._digest.update(struct.pack("<qq", number, len(ids)))
+        self._digest.update(np.ascontiguousarray(ids, "<i8").data)
+        self._digest.update(np.ascontiguousarray(codes).data)
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 so far, 64 hex characters."""
+        return self._digest.hexdigest()
+
+
 def rows_sha256(rows: Rows) -> str:
     """Hash rows whatever their order: equal hashes are equal ids, in equal lists, with equal codes.
 
     Rows are taken by (list number, id). For each list that has any, in rising number: the number and the count as
-    "<qq", the ids as "<i8", the codes. So it can be computed list by list while a shard is read. No rows give the
-    sha256 of nothing.
+    "<qq", the ids as "<i8", the codes. So it can be computed list by list while a shard is read (`RowsDigest`). No rows
+    give the sha256 of nothing.
 
     Returns:
         SHA-256, 64 hex characters.
     """
-    digest = hashlib.sha256()
+    digest = RowsDigest()
     order = np.lexsort((rows.ids, rows.list_numbers))
     numbers = rows.list_numbers[order]
     bounds = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(numbers)]
     for start, stop in pairwise(bounds if len(numbers) else [0]):
         taken = order[start:stop]
-        digest.update(struct.pack("<qq", int(numbers[start]), stop - start))
-        digest.update(rows.ids[taken].astype("<i8").tobytes())
-        digest.update(rows.codes[taken].tobytes())
+        digest.add(int(numbers[start]), rows.ids[taken], rows.codes[taken])
     return digest.hexdigest()
 
 

@@ -52,6 +52,8 @@ def choose_nlist(
     Example:
         >>> choose_nlist(100, 7), choose_nlist(100_000, 30), choose_nlist(5_000, 30), choose_nlist(0, 7)
         (1, 2564, 128, 1)
+        >>> choose_nlist(5_000, 30, training_rows=150_000)
+        1549
     """
     rows = n_day * window_days
     if rows <= exact_rows:

@@ -100,8 +100,10 @@ def search_one(index: Any, query: NDArray[np.float32], k: int, nprobe: int) -> l
     Returns:
         (distance, id) of the rows found, at most k, rising; the same to the bit, and no padding.
     """
+    if len(query) != 1:
+        raise DataError(f"{len(query)} queries, expected one; `search_index` takes more")
     source = opened(index)
-    if source.keep is None and nprobe >= 1 and len(query) == 1 and source.stored > k + _MARGIN:
+    if source.keep is None and nprobe >= 1 and source.stored > k + _MARGIN:
         asked = _checked_queries(query, k, source.dim)
         if source.transforms:
             asked = source.transform(asked)
@@ -332,7 +334,7 @@ def _distances(
     """Return 1 - inner product of each vector (n, d) float32 with the query, in [0, 2]; faiss' scores bound them."""
     # multiply and sum, not a matrix product: equal vectors get equal distances to the bit
     products = vectors.astype(np.float64)
-    products *= query
+    products *= query.astype(np.float64)
     distances: NDArray[np.float64] = 1.0 - np.add.reduce(products, axis=1)
     if greatest > _NEARLY_ONE or least < -_NEARLY_ONE:
         distances = distances.clip(0.0, 2.0)

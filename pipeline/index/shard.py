@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import struct
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.index.lists import checked_ids, encode, id_blocks, write_rows
+from pipeline.index.lists import RowsDigest, checked_ids, encode, id_blocks, write_rows
 from pipeline.index.opened import OpenIndex, open_bytes, open_file
 from pipeline.index.quantizer import checked_vectors, codec_of, fingerprint, from_bytes, to_bytes
 from pipeline.index.violations import Violation, differing, refuse
@@ -57,8 +56,8 @@ class ShardManifest(BaseModel):
         sha256: Of the index bytes.
         id_blocks: Ranges [first, last] that hold every id, rising and disjoint; () where it was not noted. Shards of
             disjoint blocks cannot share an id, so that a merge need not compare them all.
-        rows_sha256: `pipeline.index.lists.rows_sha256` of all rows, noted from the bytes when the shard was described,
-            so that a merge of the whole shard need not hash them again; None where it was not noted.
+        rows_sha256: `pipeline.index.lists.rows_sha256` of all rows, noted from the bytes when the shard was described;
+            a merge that takes them all hashes them again and compares. None where it was not noted.
         source: Where the vectors came from; None where a person built it from a file.
         attempt: Attempt of the task that built it, >= 1; 0 where a person did.
         builder: Version of funnelgate that built it.
@@ -149,7 +148,7 @@ def describe_shard(
         nlist=index.nlist,
         sha256=hashlib.sha256(index_bytes).hexdigest(),
         id_blocks=id_blocks(stored_ids(index)),
-        rows_sha256=_rows_sha256(index),
+        rows_sha256=stored_rows_sha256(index),
         source=source,
         attempt=attempt,
         builder=builder,
@@ -202,21 +201,16 @@ def stored_ids(index: OpenIndex) -> NDArray[np.int64]:
     return ids
 
 
-def _rows_sha256(index: OpenIndex) -> str:
+def stored_rows_sha256(index: OpenIndex) -> str:
     """Return `pipeline.index.lists.rows_sha256` of all rows, list by list in place."""
-    digest = hashlib.sha256()
+    digest = RowsDigest()
     lists: Any = index.ivf.invlists
     for number in range(index.nlist):
         size = lists.list_size(number)
         if size:
             ids = faiss.rev_swig_ptr(lists.get_ids(number), size)
             codes = faiss.rev_swig_ptr(lists.get_codes(number), size * index.ivf.code_size).reshape(size, -1)
-            if np.any(ids[1:] < ids[:-1]):
-                order = np.argsort(ids, kind="stable")
-                ids, codes = ids[order], codes[order]
-            digest.update(struct.pack("<qq", number, size))
-            digest.update(ids.tobytes())
-            digest.update(codes.tobytes())
+            digest.add(number, ids, codes)
     return digest.hexdigest()
 
 

@@ -6,18 +6,25 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
+from pipeline.index.anatomy import file_sha256
 from pipeline.index.shard import ShardManifest
 from pipeline.release.durable import flush_folder, make_folder
 from reporting.errors import ConfigError, DataError, StoreError, UsageError
+from reporting.logs import logger
 
 INDEX = "index.faiss"
 MANIFEST = "shard.json"
 _TEMPORARY = ".writing-"
+_DAMAGED = ".damaged-"
+_SWEPT = ".swept-"
+"""As `pipeline.release.retention` names what it is about to delete."""
+_log = logger("index")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +60,53 @@ def shard_path(manifest: ShardManifest) -> str:
 
 
 def write_shard(root: Path, data: bytes, manifest: ShardManifest) -> ShardFolder:
-    """Write a shard below `root`; one that is there already stays as it is, and the new bytes are not written.
+    """Write a shard below `root`; one that is there already, whole, stays as it is and counts as young for a sweep.
 
-    Both files are flushed, read-only and in place before the folder gets its name, by one rename.
+    Both files are flushed, read-only and in place before the folder gets its name, by one rename. What is there is
+    read: if it is damaged it is moved aside, under a name that starts with `.damaged-`, and the shard is written anew.
 
     Raises:
-        StoreError: The disk refuses, or the folder there is of another size (it was damaged: move it away).
+        StoreError: The disk refuses.
         ConfigError: As `shard_path`.
     """
     folder = root / shard_path(manifest)
     try:
         make_folder(folder.parent)
+        if folder.is_dir():
+            with suppress(FileNotFoundError):  # a sweep was faster: it is written below
+                os.utime(folder)
+                if not _holds(folder, manifest):
+                    _move_aside(folder)
         if not folder.is_dir():
             _write_folder(folder, {INDEX: data, MANIFEST: (manifest.model_dump_json(indent=1) + "\n").encode()})
+        flush_folder(folder.parent)  # also for one that was there: whoever renamed it may have died before its own
     except OSError as error:
         raise StoreError(
             f"{folder}: cannot be written: {error.strerror or error}; free the disk and try again"
         ) from error
-    found = read_shard(folder)
-    size = found.index.stat().st_size if found.index.is_file() else 0
-    if size != len(data):
-        raise StoreError(
-            f"{found.index}: holds {size} bytes, expected {len(data)}; shards never change: move this folder away and"
-            " build again"
-        )
-    return found
+    return read_shard(folder)
+
+
+def _holds(folder: Path, manifest: ShardManifest) -> bool:
+    """Tell whether a folder holds a shard's bytes and a manifest of them, whoever built it and when."""
+    try:
+        said = read_shard(folder).manifest
+        sha256 = file_sha256(folder / INDEX)
+    except DataError as error:
+        _log.warning("%s: is damaged: %s", folder, error)
+        return False
+    own = {"source", "attempt", "builder"}
+    noted = {name: value for name, value in said if name not in own and value not in (None, ())}
+    if sha256 == manifest.sha256 and noted.items() <= dict(manifest).items():
+        return True
+    _log.warning("%s: is damaged: sha256 %s, expected %s, or its %s", folder, sha256, manifest.sha256, MANIFEST)
+    return False
+
+
+def _move_aside(folder: Path) -> None:
+    """Keep a damaged shard for whoever wants to look; a sweep takes it when the grace is over."""
+    folder.rename(folder.with_name(f"{_DAMAGED}{folder.name}-{os.urandom(4).hex()}"))
+    flush_folder(folder.parent)
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
@@ -96,7 +125,6 @@ def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
         except OSError:
             if not folder.is_dir():  # else: someone else has just written the same content
                 raise
-        flush_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -154,5 +182,5 @@ def find_shards(
 
 
 def _unfinished(file: Path) -> bool:
-    """Say whether a file lies in what a killed build has left."""
-    return file.parent.name.startswith(_TEMPORARY)
+    """Say whether a file lies in what a killed build or sweep has left, or in what was moved aside."""
+    return file.parent.name.startswith((_TEMPORARY, _DAMAGED, _SWEPT))

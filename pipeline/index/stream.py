@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import os
 import struct
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline.index.part import OpenPart, Piece, ShardPart, open_part, sorted_piece
 from pipeline.index.quantizer import from_bytes, to_bytes
+from pipeline.index.violations import Violation, differing, refuse
 from pipeline.index.wrapped import ivf_of
 from reporting.errors import DataError
 
@@ -92,7 +93,7 @@ def write_canonical(
         progress: Told after each batch, from this thread.
 
     Raises:
-        ContractViolation: A shard is not as its manifest says.
+        ContractViolation: A shard is not as its manifest says; that its rows hash otherwise is found with the last one.
         DataError: The quantizer is not empty, or this version of faiss writes another format.
     """
     opened = [part if isinstance(part, OpenPart) else open_part(part, verify=False) for part in parts]
@@ -101,13 +102,13 @@ def write_canonical(
     head = header(quantizer_bytes, counts)
     whole = hashlib.sha256()
     days = _days(opened)
-    digests = {day: hashlib.sha256() for day, mine in days.items() if _noted(mine) is None}
+    digests = {day: hashlib.sha256() for day in days}
     width = int(quantizer.code_size) + 8
     total = len(head) + int(counts.sum()) * width
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="merge") as pool:
         pending = _feed_all(pool, out, whole, digests, _Batch(out=[memoryview(head)]))
         done = len(head)
-        for batch in _batches(days, digests.keys(), counts, width):
+        for batch in _batches(days, counts, width):
             _wait(pending)
             if progress is not None:
                 progress(done, total)
@@ -118,7 +119,8 @@ def write_canonical(
         raise DataError(f"{done} bytes were written of {total}: a shard changed while it was read; verify the shards")
     if progress is not None:
         progress(done, total)
-    hashes = {day: _noted(mine) or digests[day].hexdigest() for day, mine in days.items()}
+    hashes = {day: digest.hexdigest() for day, digest in digests.items()}
+    _require_noted(days, hashes)
     rows = {day: sum(int(part.scan.kept_sizes.sum()) for part in mine) for day, mine in days.items()}
     return Written(
         sha256=whole.hexdigest(),
@@ -165,15 +167,18 @@ def _days(parts: Sequence[OpenPart]) -> dict[dt.date, list[OpenPart]]:
     return days
 
 
-def _noted(parts: Sequence[OpenPart]) -> str | None:
-    """Return the rows' hash of a day if it is one whole shard whose manifest notes it."""
-    return parts[0].part.manifest.rows_sha256 if len(parts) == 1 and parts[0].scan.whole else None
+def _require_noted(days: Mapping[dt.date, Sequence[OpenPart]], hashes: Mapping[dt.date, str]) -> None:
+    """Raise if the rows of a day that is one whole shard do not hash to what its manifest notes of them."""
+    violations: list[Violation] = []
+    for day, parts in days.items():
+        noted = parts[0].part.manifest.rows_sha256 if len(parts) == 1 and parts[0].scan.whole else None
+        if noted is not None:
+            violations += differing(parts[0].name, {"rows_sha256": (hashes[day], noted)})
+    refuse(violations, "its shard.json was changed or is another shard's: restore it, or build this shard again")
 
 
-def _batches(
-    days: Mapping[dt.date, Sequence[OpenPart]], hashed: Collection[dt.date], counts: NDArray[np.int64], width: int
-) -> Iterator[_Batch]:
-    """Yield the rows of all lists in the index's order, some lists at a time; by day too those that are hashed."""
+def _batches(days: Mapping[dt.date, Sequence[OpenPart]], counts: NDArray[np.int64], width: int) -> Iterator[_Batch]:
+    """Yield the rows of all lists in the index's order, some lists at a time, and by day."""
     parts = [(day, part) for day, mine in days.items() for part in mine]
     held = sum((np.diff(part.ends) for _, part in parts), np.zeros(len(counts), np.int64))
     rooms: list[dict[int, NDArray[np.uint8]]] = [{}, {}]  # in turn: one batch is read while the one before goes out
@@ -194,8 +199,7 @@ def _batches(
             for day, some in by_day.items():
                 of_day = _rising(some)
                 pieces += of_day
-                if day in hashed:
-                    batch.days.setdefault(day, []).extend(_hashed(number, of_day))
+                batch.days.setdefault(day, []).extend(_hashed(number, of_day))
             taken = _rising(pieces)
             batch.out += [*(piece.codes for piece in taken), *(piece.ids for piece in taken)]
             batch.bytes += sum(piece.rows for piece in taken) * width

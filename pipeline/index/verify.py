@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.index.anatomy import empty_of, file_sha256, scan_ids
 from pipeline.index.contract import check_contract
-from pipeline.index.lists import Rows, is_in, read_rows, rows_sha256
+from pipeline.index.lists import RowsDigest, is_in
 from pipeline.index.merge import merge_digest
 from pipeline.index.opened import OpenIndex, open_file
 from pipeline.index.part import ShardPart
 from pipeline.index.quantizer import codec_of, fingerprint
-from pipeline.index.shard import ShardManifest, stored_ids
+from pipeline.index.row_changes import list_rows
+from pipeline.index.shard import ShardManifest, stored_ids, stored_rows_sha256
 from pipeline.index.shard_folder import ShardFolder
 from pipeline.index.violations import Violation, differing
 from reporting.errors import ContractViolation
@@ -69,11 +70,11 @@ def verify_shards(shards: Sequence[ShardFolder], quantizer: bytes | None = None)
     opened = [open_file(one.index) for one in shards if one.manifest.name not in unreadable]
     ids = np.concatenate([np.zeros(0, np.int64), *(stored_ids(index) for index in opened)])
     trainings = {fingerprint(index.index) for index in opened}
+    noted = [one.manifest for one in shards if one.manifest.name not in unreadable]
+    found += [violation for one in zip(noted, opened, strict=True) for violation in _other_rows(*one)]
     sha256 = None
     if not found:
         sha256 = first.sha256 if len(shards) == 1 else _merged_sha256(trained, parts)
-    noted = [one.manifest for one in shards if one.manifest.name not in unreadable]
-    found += [violation for one in zip(noted, opened, strict=True) for violation in _other_rows(*one)]
     return Verified(
         rows=len(ids),
         duplicates=duplicates_of(ids),
@@ -134,28 +135,37 @@ def _verified(index: OpenIndex, name: str, sha256: str, claims: dict[str, Any]) 
 def verify_days(
     index: OpenIndex, ids: Mapping[dt.date, NDArray[np.int64]], days: Mapping[dt.date, tuple[int, str]], name: str
 ) -> list[Violation]:
-    """Compare what each day gave to a merged index with what the index holds of it.
+    """Compare what each day gave to a merged index with what the index holds of it, list by list.
 
     Args:
-        index: The merged index.
-        ids: By day the ids that its item table lists, each (n,) int64 in any order.
+        index: The merged index; one list of it is held at a time, and the ids of the item table.
+        ids: By day the ids that its item table lists, each (n,) int64 in any order; of an id of two days the first.
         days: By day the rows taken from its shard, and their `rows_sha256`.
         name: How violations call the index.
 
     Returns:
         A violation for each day whose rows are other ones, and one where the index holds rows of no day.
     """
-    rows = read_rows(index)
+    every = sorted({*ids, *days})
+    listed = [np.unique(ids.get(day, np.zeros(0, np.int64))) for day in every]
+    known = np.concatenate([np.zeros(0, np.int64), *listed])
+    order = np.argsort(known, kind="stable")
+    known, owner = known[order], np.repeat(np.arange(len(every)), [len(some) for some in listed])[order]
+    digests, counts, strangers = [RowsDigest() for _ in every], np.zeros(len(every), np.int64), 0
+    for number in range(index.nlist):
+        held, codes = list_rows(index, number)
+        mine = is_in(held, known)
+        strangers += int((~mine).sum())
+        held, codes = held[mine], codes[mine]
+        of = owner[np.searchsorted(known, held)]
+        for day in np.unique(of).tolist():
+            digests[day].add(number, held[of == day], codes[of == day])
+            counts[day] += int((of == day).sum())
     found: list[Violation] = []
-    known = np.zeros(len(rows.ids), np.bool_)
-    for day in sorted({*ids, *days}):
-        mine = is_in(rows.ids, np.unique(ids.get(day, np.zeros(0, np.int64))))
-        known |= mine
-        taken = Rows(rows.list_numbers[mine], rows.ids[mine], rows.codes[mine])
+    for place, day in enumerate(every):
         count, sha256 = days.get(day, (0, _NO_ROWS))
-        fields = {"rows": (int(mine.sum()), count), "rows_sha256": (rows_sha256(taken), sha256)}
+        fields = {"rows": (int(counts[place]), count), "rows_sha256": (digests[place].hexdigest(), sha256)}
         found += differing(f"{name}, {day}", fields)
-    strangers = int((~known).sum())
     if strangers:
         found.append(Violation(name, "rows", f"{strangers} that the item table does not list", "rows it lists"))
     return found
@@ -171,7 +181,7 @@ def _other_rows(manifest: ShardManifest, index: OpenIndex) -> list[Violation]:
     """Compare a shard's rows with the hash that its manifest notes of them, if it does."""
     if manifest.rows_sha256 is None:
         return []
-    return differing(manifest.name, {"rows_sha256": (rows_sha256(read_rows(index)), manifest.rows_sha256)})
+    return differing(manifest.name, {"rows_sha256": (stored_rows_sha256(index), manifest.rows_sha256)})
 
 
 def common_quantizer(shards: Sequence[ShardFolder]) -> bytes:

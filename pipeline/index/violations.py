@@ -15,7 +15,7 @@ class Violation:
     Attributes:
         shard: What breaks it, as messages name it: `shard shoes/2026-03-01`.
         field: Which clause: `sha256`, `rows`, `dim`, `nlist`, `fingerprint`, `codec`, `category`, `space_id`, `ids`,
-            `id_blocks`, `keep_ids`, `index`.
+            `id_blocks`, `keep_ids`, `rows_sha256`, `index`.
         found: What there is.
         expected: What there must be.
     """

@@ -82,6 +82,8 @@ def vetted(business: str, name: str, folder: Path) -> tuple[dict[str, str], int]
         ConfigError: A model's or gallery's folder is not one, or is one of another name.
         DataError: Its content is not what its spec says.
     """
+    if business in (MODEL, GALLERY) and not folder.is_dir():
+        raise ConfigError(f"{folder}: is no folder; a {business} is published as the folder that holds its spec")
     if business == MODEL:
         from pipeline.models.catalog import SHIPPED, model_names
         from pipeline.models.spec import load_spec

@@ -12,16 +12,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.release.durable import locked, make_folder, replace_by
+from pipeline.release.durable import locked, make_folder
 from pipeline.release.fetching import Source, drop_parts
-from pipeline.release.following import accepted, adopt, fetch_objects, keep_manifest, manifest_of, next_pointer
+from pipeline.release.following import (
+    adopt,
+    fetch_objects,
+    heal,
+    keep_manifest,
+    manifest_of,
+    next_pointer,
+    pointed,
+)
+from pipeline.release.home import Home, claim_home, mark_home
 from pipeline.release.manifest import ReleaseManifest, ResourceRef
 from pipeline.release.pointer import FOLDER, POINTER, releases, series
-from pipeline.release.registry import resource_series
+from pipeline.release.registry import businesses, channel_file, channels, resource_names, resource_series
 from pipeline.release.resources import Resource
 from pipeline.release.retention import drop_old
-from pipeline.release.withheld import FILE as WITHHELD
-from pipeline.release.withheld import parse_withheld
+from pipeline.release.takedowns_pulled import take_withheld
 from reporting.errors import ContractViolation, StoreError
 
 LOCK = ".pulling"
@@ -73,26 +81,34 @@ class Consumer:
             ContractViolation: What is published is refused; the message says which file and why. The home serves what
                 it served before.
             StoreError: The source cannot be reached, or the disk refused.
-            UsageError: The home is the source.
+            UsageError: The home is the source, or a publisher's lake.
         """
         source = Source(self.source)
         source.require_elsewhere(self.home)
         try:
             make_folder(self.home)
             with locked(self.home / LOCK):
-                self._take_withheld(source)
-                pulled = self._take_release(source, now or datetime.now(UTC))
+                home = claim_home(self.home).model_copy(
+                    update={"keep": self.keep, "signed": self.public_key is not None}
+                )
+                mark_home(self.home, home)
+                take_withheld(source, self.home)
+                pulled = self._take_release(source, home, now or datetime.now(UTC))
                 drop_old(self.home, self.keep)  # also where nothing is new: a poll before may have been killed
+                self._note_manifests(home)
                 return pulled
         except OSError as error:
             raise StoreError(
                 f"{self.home}: cannot be written: {error}; free the disk, what serves is unchanged"
             ) from error
 
-    def _take_release(self, source: Source, now: datetime) -> Pulled | None:
+    def _take_release(self, source: Source, home: Home, now: datetime) -> Pulled | None:
         here = series(self.home)
         followed = next_pointer(source, here, POINTER, POINTER, self.public_key, now)
-        if followed is None or self._has_all(followed.pointer.sha256):
+        if followed is None:
+            return None
+        self._heal(source, home)
+        if self._has_all(followed.pointer.sha256):
             return None
         number, sha256 = followed.pointer.number, followed.pointer.sha256
         manifest, manifest_bytes = manifest_of(source, here, f"{FOLDER}/{number:06d}.json", number, sha256)
@@ -110,6 +126,25 @@ class Consumer:
         drop_parts(self.home)
         return Pulled(manifest, len(files), fetched)
 
+    def _heal(self, source: Source, home: Home) -> None:
+        """Bring damaged manifests of the home anew, so that one bad sector does not end all pulling."""
+        here = series(self.home)
+        known = home.manifests | pointed(here, [POINTER])
+        heal(source, here, f"{FOLDER}/", known, only_known=self.public_key is not None)
+        for business in businesses(self.home):
+            for name in resource_names(self.home, business):
+                versions = resource_series(self.home, business, name)
+                known = pointed(versions, map(channel_file, channels(self.home, business, name)))
+                at = f"{versions.root.relative_to(self.home).as_posix()}/"
+                heal(source, versions, at, known, only_known=self.public_key is not None)
+
+    def _note_manifests(self, home: Home) -> None:
+        """Note what each manifest that is kept must be, now that it was verified."""
+        here = series(self.home)
+        known = home.manifests | pointed(here, [POINTER])
+        kept = {number: known[number] for number in here.numbers() if number in known}
+        mark_home(self.home, home.model_copy(update={"manifests": kept}))
+
     def _require_no_clash(self, manifest: ReleaseManifest, source: Source) -> None:
         """Refuse a release that gives another content to a path of one that is kept, and may be served, here."""
         wanted = manifest.files()
@@ -124,18 +159,18 @@ class Consumer:
                     )
 
     def _has_all(self, sha256: str) -> bool:
-        """Tell whether a release is current here and none of its files went away."""
+        """Tell whether a release is current here, whole and readable, and none of its files went away."""
         here = series(self.home)
-        served = here.pointer(POINTER)
-        if served is None or served.sha256 != sha256 or not here.manifest_path(served.number).is_file():
-            return False
-        manifest = here.read(served.number, sha256)
-        paths = set(manifest.files())
-        for ref in manifest.resources:
-            versions = resource_series(self.home, ref.business, ref.name)
-            if not versions.manifest_path(ref.version).is_file():
+        try:
+            served = here.pointer(POINTER)
+            if served is None or served.sha256 != sha256:
                 return False
-            paths |= versions.read(ref.version).objects().keys()
+            manifest = here.read(served.number, sha256)
+            paths = set(manifest.files())
+            for ref in manifest.resources:
+                paths |= resource_series(self.home, ref.business, ref.name).read(ref.version).objects().keys()
+        except StoreError:  # a manifest is damaged or not there: it is brought again
+            return False
         return all((self.home / path).is_file() for path in paths)
 
     def _take_resource(self, source: Source, ref: ResourceRef) -> Resource:
@@ -150,22 +185,3 @@ class Consumer:
             )
         keep_manifest(here, ref.version, data)
         return resource
-
-    def _take_withheld(self, source: Source) -> None:
-        """Bring the takedowns; their list only grows, so a shorter or another one is refused."""
-        data = source.small(WITHHELD)
-        path = self.home / WITHHELD
-        before = path.read_bytes() if path.is_file() else None
-        if data == before:
-            return
-        where = source.where(WITHHELD)
-        if before is not None and (data is None or not data.startswith(before)):
-            raise ContractViolation(
-                f"{where}: does not go on from the {len(before):,} bytes seen before; takedowns are lifted by a line of"
-                " their own, never by taking lines away: restore the file"
-            )
-        try:
-            parse_withheld(data or b"", where)
-        except StoreError as error:
-            raise accepted(error) from error
-        replace_by(path, data or b"")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import fsspec
 
 from pipeline.release.durable import flush_folder, make_folder
 from pipeline.release.objects import content_path
-from reporting.errors import ConfigError, ContractViolation, StoreError, UsageError
+from reporting.errors import ConfigError, ContractViolation, FunnelgateError, StoreError, UsageError
 
 INCOMING = ".incoming"
 _BLOCK = 1 << 20
@@ -32,14 +33,16 @@ class Source:
         self.url = url.rstrip("/")
         try:
             self._fs, self._base = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError) as error:
+        except Exception as error:  # what a file system raises for its own options
             raise ConfigError(
                 f"{url}: cannot be opened: {error}; expected a folder or a URL that fsspec reads"
             ) from error
+        self._fs.invalidate_cache()  # file systems are shared, and remember what they listed
+        self._proof: str | None = None  # what was read of it before, and must still be there
 
     @property
     def _is_local(self) -> bool:
-        return "file" in self._fs.protocol
+        return "file" in _protocols(self._fs)
 
     def require_elsewhere(self, home: Path) -> None:
         """Make sure that a home is not what is pulled from, where old releases would be dropped.
@@ -55,22 +58,50 @@ class Source:
         return f"{self.url}/{path}"
 
     def small(self, path: str) -> bytes | None:
-        """Return a small file whole, None where there is none.
+        """Return a small file whole, None where the source answers and has none.
 
         Raises:
-            StoreError: The source cannot be reached.
+            StoreError: The source cannot be reached, or is not there.
             ContractViolation: The file is larger than any that we write.
         """
-        try:
-            with self._fs.open(self._at(path), "rb") as stream:
-                data: bytes = stream.read(_SMALL + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._unreachable(path, error) from error
-        if len(data) > _SMALL:
+        with self.reading(path) as stream:
+            data = None if stream is None else read_up_to(stream, _SMALL + 1)
+        if data is not None and len(data) > _SMALL:
             raise ContractViolation(f"{self.where(path)}: has more than {_SMALL:,} bytes; it is none of ours")
         return data
+
+    @contextmanager
+    def reading(self, path: str) -> Iterator[Any]:
+        """Open a file for a block that reads it; None where the source answers and has none.
+
+        Raises:
+            StoreError: The source cannot be reached, is not there, or the block's own files cannot be used.
+        """
+        with self._errors_of(path):
+            try:
+                stream = self._opened(path)
+            except FileNotFoundError as error:
+                self._require_there(path, error)
+                stream = None
+            if stream is None:
+                yield None
+                return
+            with stream:
+                yield stream
+            self._proof = path
+
+    def require_filled(self, paths: Iterable[str]) -> None:
+        """Make sure that a source which lost a file has another that was there with it: else it is down, not changed.
+
+        Raises:
+            StoreError: It has none of them, e.g. an empty mount point.
+        """
+        named = list(paths)
+        if all(self.small(path) is None for path in named):
+            raise StoreError(
+                f"{self.url}: has none of {', '.join(named)}, which were there: it is not mounted, or was emptied; what"
+                " was pulled before goes on serving"
+            )
 
     def fetch(
         self,
@@ -126,8 +157,12 @@ class Source:
 
     def _gather(self, path: str, part: Path, size: int | None, got: Callable[[int], None]) -> tuple[int, str]:
         """Append what is missing of a file to its part; return the bytes transferred, and the sha256 of the part."""
-        try:
-            with self._opened(path) as stream, part.open("a+b") as out:
+        with self.reading(path) as stream:
+            if stream is None:
+                raise ContractViolation(
+                    f"{self.where(path)}: is named by its manifest and is not there; publish it again"
+                )
+            with part.open("a+b") as out:
                 length = size if size is not None else _length(stream)
                 if length is not None and out.tell() > length:
                     out.truncate(0)
@@ -145,12 +180,31 @@ class Source:
                 out.flush()
                 os.fsync(out.fileno())
                 return have - before, digest.hexdigest()
-        except FileNotFoundError as error:
-            raise ContractViolation(
-                f"{self.where(path)}: is named by its manifest and is not there; publish it again"
+
+    @contextmanager
+    def _errors_of(self, path: str) -> Iterator[None]:
+        """Turn whatever a file system raises into a source that cannot be reached: each has errors of its own."""
+        try:
+            yield
+        except FunnelgateError:
+            raise
+        except Exception as error:  # aiohttp's, botocore's, ValueError of a server without ranges
+            raise StoreError(
+                f"{self.where(path)}: cannot be read: {type(error).__name__}: {error}; what was pulled before goes on"
+                " serving"
             ) from error
-        except OSError as error:
-            raise self._unreachable(path, error) from error
+
+    def _require_there(self, path: str, error: BaseException) -> None:
+        """Tell a file that is not there from a source that is not there."""
+        cause = error.__cause__
+        if cause is not None and not isinstance(cause, FileNotFoundError):
+            raise cause  # fsspec's HTTP calls any failure to look at a file "not found"
+        if self._proof is not None:
+            if self._proof != path:
+                self._opened(self._proof).close()
+        elif not {"http", "https"} & set(_protocols(self._fs)):  # a server that says 404 has answered
+            self._fs.ls(self._base, detail=False)
+            self._fs.invalidate_cache()
 
     def _opened(self, path: str) -> Any:
         """Open a file to read; one of this machine without Python's buffer, which takes most of the time."""
@@ -160,9 +214,6 @@ class Source:
 
     def _at(self, path: str) -> str:
         return f"{self._base}/{path}"
-
-    def _unreachable(self, path: str, error: OSError) -> StoreError:
-        return StoreError(f"{self.where(path)}: cannot be read: {error}; what was pulled before goes on serving")
 
 
 def drop_parts(home: Path) -> None:
@@ -177,6 +228,19 @@ def _length(stream: Any) -> int | None:
         return os.fstat(stream.fileno()).st_size
     size = getattr(stream, "size", None)
     return size if isinstance(size, int) else None
+
+
+def read_up_to(stream: Any, limit: int) -> bytes:
+    """Return the first bytes of a stream that may give fewer than it is asked for."""
+    found = bytearray()
+    while len(found) < limit and (block := stream.read(min(_BLOCK, limit - len(found)))):
+        found += block
+    return bytes(found)
+
+
+def _protocols(files: Any) -> tuple[str, ...]:
+    found = files.protocol
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 def _sha256(path: Path) -> str:

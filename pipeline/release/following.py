@@ -7,7 +7,8 @@ accident or by an attacker, is noticed (TUF's rollback attack): a rollback is a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from pipeline.release.signing import require_signature
 from reporting.errors import ContractViolation, StoreError
 
 SEEN = ".seen"
+_LOG = logging.getLogger("funnelgate.release")
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,14 @@ def next_pointer(
 
     Raises:
         ContractViolation: It is gone, is none, lacks the signature, expired, or goes back.
-        StoreError: The source cannot be reached.
+        StoreError: The source cannot be reached, or nothing of what was there is there any more.
     """
     data, where = source.small(path), source.where(path)
     if data is None:
-        if here.pointer(name) is not None:
+        before = here.pointer(name)
+        if before is not None:
+            manifest = here.manifest_path(before.number).relative_to(here.root).as_posix()
+            source.require_filled([path.removesuffix(name) + manifest])
             raise ContractViolation(f"{where}: is gone, and was there; publish again or restore it")
         return None
     try:
@@ -129,6 +134,49 @@ def keep_manifest(here: Series[M], number: int, data: bytes) -> None:
     if not create_once(path, data) and _differs(path, data):
         replace_by(path, data)
     flush_folder(path.parent)
+
+
+def heal(source: Source, here: Series[M], at: str, known: Mapping[int, str], *, only_known: bool) -> None:
+    """Bring each damaged manifest of a home anew; one that cannot be had is set aside under a name with a dot.
+
+    Args:
+        source: The publisher's root, which has just answered.
+        here: The home's run of numbers.
+        at: Folder of the manifests, relative to the source.
+        known: sha256 of manifests that were verified when they came, by number.
+        only_known: Take none whose sha256 is not known: what is not signed could be anybody's.
+
+    Raises:
+        StoreError: The source cannot be reached.
+        OSError: The disk refused.
+    """
+    for number in here.numbers():
+        try:
+            here.read(number, known.get(number))
+            continue
+        except StoreError as damaged:
+            _LOG.warning("%s; it is pulled again", damaged)
+        path = here.manifest_path(number)
+        try:
+            if only_known and number not in known:
+                raise ContractViolation(f"{path}: is damaged, and what it should be is not known")
+            _, data = manifest_of(source, here, f"{at}{path.name}", number, known.get(number))
+            keep_manifest(here, number, data)
+        except ContractViolation as refused:
+            _LOG.warning("%s: set aside as .damaged-%s: %s", path, path.name, refused)
+            path.rename(path.with_name(f".damaged-{path.name}"))
+
+
+def pointed(here: Series[M], names: Iterable[str]) -> dict[int, str]:
+    """Return the sha256 of each manifest that a readable pointer of the home names, by number."""
+    found: dict[int, str] = {}
+    for name in names:
+        try:
+            pointer = here.pointer(name)
+        except StoreError:  # the next pull writes it anew
+            continue
+        found |= {} if pointer is None else {pointer.number: pointer.sha256}
+    return found
 
 
 def _differs(path: Path, data: bytes) -> bool:

@@ -13,6 +13,9 @@ from pipeline.serve.ranking import RankSettings
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1)]
+NO_VERDICT = "no verdict"
+OTHER_INPUTS = "other inputs"
+"""What a waiver stands in for, in its own words; `pipeline.release.publishing` has the others."""
 
 
 class DayRows(BaseModel):

@@ -144,20 +144,40 @@ class ObjectStore:
         """Give a finished file its name; what has it already is kept."""
         path = self.path(sha256)
         make_folder(path.parent)
-        try:
-            os.link(written, path)
-        except FileExistsError:
-            self._keep(path, size)
+        while True:
+            try:
+                os.link(written, path)
+            except FileExistsError:
+                if not self._keep(path, size):
+                    continue
+            break
         flush_folder(path.parent)  # also for one that was there: whoever linked it may have died before its own flush
 
-    def _keep(self, path: Path, size: int) -> None:
-        found = path.stat().st_size
+    def _keep(self, path: Path, size: int) -> bool:
+        """Renew the time of an object that is there; False: a sweep has just taken it."""
+        try:
+            os.utime(path)
+            found = path.stat().st_size
+        except FileNotFoundError:
+            return False
         if found != size:
             raise StoreError(
                 f"{path}: holds {found:,} bytes, expected {size:,}: the object is damaged and objects are never"
                 " overwritten; move it away and repeat"
             )
-        os.utime(path)
+        return True
+
+    def renew(self, sha256: str) -> bool:
+        """Let a sweep's grace of an object count from now; False: it is not there. Its content is not looked at.
+
+        Raises:
+            OSError: The time of an object that is there cannot be set.
+        """
+        try:
+            os.utime(self.path(sha256))
+        except FileNotFoundError:
+            return False
+        return True
 
     def holds(self, sha256: str) -> bool:
         """Tell whether an object is there; its content is not looked at."""

@@ -7,9 +7,10 @@ from datetime import date as Date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.release.manifest import ReleaseDraft, ReleaseManifest, Waiver
+from pipeline.release.manifest import NO_VERDICT, OTHER_INPUTS, ReleaseDraft, ReleaseManifest, Waiver
 from pipeline.release.objects import inside, require_content
 from pipeline.release.pointer import current, publish
+from pipeline.release.registry import require_resources
 from pipeline.serve.rerankers import require_rerankers
 from reporting.errors import ContractViolation, GateRefused
 from reporting.verdict import Outcome, Verdict
@@ -17,13 +18,15 @@ from reporting.verdict import Outcome, Verdict
 if TYPE_CHECKING:
     from pipeline.release.signing import Signer
 
-NO_VERDICT = "no verdict"
-OTHER_INPUTS = "other inputs"
 STALE = "stale ancestors"
 OLDER = "older day"
 NONE = "none"
 """Verdict id of a release that was waved through without any."""
 _SHOWN = 5
+
+
+class OlderDay(GateRefused):
+    """Nothing stands against a release but that one of a newer day is served already."""
 
 
 def publish_release(
@@ -49,10 +52,11 @@ def publish_release(
         signer: Signs the pointer; None: it is not signed.
 
     Raises:
-        GateRefused: There is no PASS with these inputs, an ancestor is stale, or what is served is of a newer day, and
-            no waiver names it.
+        GateRefused: There is no PASS with these inputs, an ancestor is stale, or what is served is of a newer day
+            (`OlderDay` if that is all; looked at again under the publishers' lock), and no waiver names it.
         ConfigError: It is ranked by a re-ranker that nobody wrote.
-        ContractViolation: A file of the release is damaged, or a path leads out of the root.
+        ContractViolation: A file of the release, or of a resource that it names, is damaged, or a path leads out of the
+            root; a resource is not the version it names.
         StoreError: A file is missing, the disk refused, or what is published cannot be read.
     """
     label = f"the release of plan {draft.planid}, {draft.date},"
@@ -77,10 +81,12 @@ def publish_release(
     )
     for path, sha256 in sorted(settled.files().items()):
         require_content(inside(root, path), sha256)
+    require_resources(root, settled.resources, verify=True)
 
     def check() -> None:
         allowed()  # another publisher may have been faster
         _require_files(root, settled)
+        require_resources(root, settled.resources)
 
     return publish(root, settled, check=check, signer=signer)
 
@@ -138,7 +144,8 @@ def require_allowed(
         newer: The served release of a newer day, see `newer_than`.
 
     Raises:
-        GateRefused: Something stands against it that no waiver names; the message says all of it, and what to do.
+        GateRefused: Something stands against it that no waiver names; the message says all of it, and what to do. It
+            is an `OlderDay` if that is all.
     """
     missing = objections(verdict, expected_inputs, stale, newer)
     waived = set() if waiver is None else {part.strip() for part in waiver.instead_of.split(",")}
@@ -154,7 +161,8 @@ def require_allowed(
     }
     told = [facts.get(one, f"its verdict {verdict and verdict.verdict_id} is {one}, expected PASS") for one in left]
     given = f" (the waiver of {waiver.by} stands in for {waiver.instead_of})" if waiver is not None else ""
-    raise GateRefused(
+    refusal = OlderDay if left == [OLDER] else GateRefused
+    raise refusal(
         f"{label} is refused: {'; '.join(told)}{given}. Or answer for it with a waiver instead of: {', '.join(missing)}"
     )
 

@@ -6,15 +6,16 @@ the releases (numbered.py). The files lie in `objects/`; resource_files.py gives
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.release.manifest import Decision, Waiver
-from pipeline.release.numbered import Series
+from pipeline.release.durable import locked, make_folder
+from pipeline.release.manifest import NO_VERDICT, OTHER_INPUTS, Decision, ResourceRef, Waiver
+from pipeline.release.numbered import LOCK, Series
 from pipeline.release.objects import ObjectStore
-from pipeline.release.publishing import NO_VERDICT, OTHER_INPUTS
 from pipeline.release.resource_files import files_of
 from pipeline.release.resources import STABLE, Resource, checked_name, content_sha256
 from reporting.errors import ConfigError, ContractViolation, DataError, GateRefused, StoreError, UsageError
@@ -139,21 +140,14 @@ def _publish(root: Path, channel: str, wanted: Resource, signer: Signer | None, 
     def facts(one: Resource) -> tuple[object, ...]:
         return (one.sha256, one.verdict_id, one.waiver, one.facts, one.rollback_to, one.decided)
 
-    def check() -> None:
-        gone = [one.path for one in wanted.files if not store.holds(one.sha256)]
-        if gone:
-            raise ContractViolation(
-                f"{series.what}: {', '.join(gone)} of its files are gone from {store.folder}; publish them again"
-            )
-
     try:
-        with series.publishing():
+        with _alone(root, series):
             return series.publish(
                 channel_file(channel),
                 same=lambda before: before.sha256 == wanted.sha256,
                 resumes=lambda last: facts(last) == facts(wanted),
                 build=lambda number, parent: wanted.model_copy(update={"number": number, "parent": parent}),
-                check=check,
+                check=lambda: _require_files(store, wanted),
                 signer=signer,
                 after=after,
             )
@@ -162,6 +156,24 @@ def _publish(root: Path, channel: str, wanted: Resource, signer: Signer | None, 
             f"{series.root}: publishing failed: {error}; the channel names what it named before unless it names the new"
             " version; free the disk or mend its rights and publish again"
         ) from error
+
+
+@contextmanager
+def _alone(root: Path, series: Series[Resource]) -> Iterator[None]:
+    """Hold the lock of the root, which a sweep holds too, and that of the resource, in this order."""
+    make_folder(root)
+    with locked(root / LOCK), series.publishing():
+        yield
+
+
+def _require_files(store: ObjectStore, wanted: Resource) -> None:
+    """Renew the time of every file of a version, so that a sweep's grace counts from now; all must be there."""
+    gone = [one.path for one in wanted.files if not store.renew(one.sha256)]
+    if gone:
+        raise ContractViolation(
+            f"{wanted.business}/{wanted.name}: {', '.join(gone)} of its files are gone from {store.folder}; publish"
+            " them again"
+        )
 
 
 def _objection(verdict: Verdict | None, sha256: str) -> str | None:
@@ -179,11 +191,13 @@ def point_channel(
     """Let a channel name a version that is there, e.g. what `beta` has tried; it cannot go back, see rollback.
 
     Raises:
+        ContractViolation: A file of that version is gone.
         StoreError: There is no such version, the channel names a later one, or the disk refused.
     """
     series = resource_series(root, business, name)
     try:
-        with series.publishing():
+        with _alone(root, series):
+            _require_files(ObjectStore(root), series.read(version))
             return series.point(channel_file(channel), version, signer)
     except OSError as error:
         raise StoreError(f"{series.root}: channel {channel} was not moved: {error}") from error
@@ -219,6 +233,36 @@ def resolve_resource(root: Path, business: str, name: str, version: str | int = 
     if found is None:
         raise ConfigError.unknown_name("channel", version, channels(root, business, name), where)
     return found
+
+
+def require_resources(root: Path, refs: Iterable[ResourceRef], *, verify: bool = False) -> None:
+    """Make sure that a consumer could pull what a release names of the registry: each manifest, and all its files.
+
+    Args:
+        root: Lake root.
+        refs: What the release names.
+        verify: Read every file whole; False: it is enough that it is there.
+
+    Raises:
+        ContractViolation: A version has another content than the one named, or a file of it is gone or damaged.
+        StoreError: A manifest is not there or damaged, or a file to be verified is not there.
+    """
+    store = ObjectStore(root)
+    for ref in refs:
+        found = resource_series(root, ref.business, ref.name).read(ref.version)
+        if found.sha256 != ref.sha256:
+            raise ContractViolation(
+                f"{root}: {ref.business}/{found.label} has content {found.sha256}, the release names {ref.sha256};"
+                " versions never change: restore its manifest, or draft the release again"
+            )
+        gone = [one.path for one in found.files if not store.holds(one.sha256)]
+        if gone:
+            raise ContractViolation(
+                f"{root}: {', '.join(gone)} of {ref.business}/{found.label} are gone from {store.folder}, and no"
+                " consumer could pull the release that names it; publish that version's files again"
+            )
+        for one in found.files if verify else ():
+            store.verify(one.sha256)
 
 
 def resource_names(root: Path, business: str) -> list[str]:

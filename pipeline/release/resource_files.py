@@ -57,6 +57,17 @@ def _described(name: str, path: Path) -> ResourceFile:
     return ResourceFile(path=name, bytes=size, sha256=sha256.hexdigest(), md5=md5.hexdigest())
 
 
+def folder_of(resource: Resource) -> str:
+    """Return where a resource is laid out, relative to the home."""
+    label = f"{resource.number:06d}-{resource.sha256[:16]}"
+    return f"{MATERIALISED}/{resource.business}/{resource.name}/{label}"
+
+
+def stored_paths(resource: Resource) -> set[str]:
+    """Return what a sweep must leave for a resource: its objects and its laid-out folder, relative to the root."""
+    return {*resource.objects(), folder_of(resource)}
+
+
 def materialise(root: Path, resource: Resource, home: Path) -> Path:
     """Return a folder with the resource's files under their names, every one read and verified by this call.
 
@@ -72,11 +83,12 @@ def materialise(root: Path, resource: Resource, home: Path) -> Path:
         ContractViolation: A file of the store, or of a folder made before, is not the one the resource names.
         StoreError: One is missing, or the disk refused.
     """
-    label = f"{resource.number:06d}-{resource.sha256[:16]}"
-    folder = home / MATERIALISED / resource.business / resource.name / label
+    folder = home / folder_of(resource)
     try:
         if not folder.is_dir():
             _make(ObjectStore(root), resource, folder)
+        elif os.access(folder, os.W_OK):
+            os.utime(folder)  # a sweep's grace counts from the last who wanted it; a read-only home is not swept
     except OSError as error:
         raise StoreError(f"{folder}: {resource.label} cannot be laid out: {error}; free the disk or mend it") from error
     for one in resource.files:

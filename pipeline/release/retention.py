@@ -12,20 +12,28 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.release import objects
 from pipeline.release.champion import champion
 from pipeline.release.durable import flush_folder
+from pipeline.release.home import MARK, active_at, home_at
 from pipeline.release.manifest import ReleaseManifest
 from pipeline.release.pins import pinned
 from pipeline.release.pointer import POINTER, releases, series
-from pipeline.release.registry import businesses, channel_file, channels, resource_names, resource_series
-from pipeline.release.resource_files import MATERIALISED
+from pipeline.release.registry import (
+    businesses,
+    channel_file,
+    channels,
+    require_resources,
+    resource_names,
+    resource_series,
+)
+from pipeline.release.resource_files import MATERIALISED, folder_of, stored_paths
 from pipeline.release.resources import Resource
-from reporting.errors import ContractViolation, StoreError
+from reporting.errors import ContractViolation, StoreError, UsageError
 
 SHARDS = "shards"
 SWEPT = ".swept-"
@@ -127,8 +135,9 @@ def sweep(
     also: AbstractSet[str] = frozenset(),
     act: bool = False,
 ) -> Sweep:
-    """Plan a sweep of a root and, if asked to, do it; publishers wait meanwhile.
+    """Plan a sweep of a root and, if asked to, do it; publishers of releases and of resources wait meanwhile.
 
+    What somebody wants again between the plan and the deletion (a task that renews its time) stays, among the young.
     Killed at any point it has deleted some of what it would have deleted: the next one goes on.
 
     Args:
@@ -146,9 +155,9 @@ def sweep(
         with series(root).publishing():
             why, live = _marks(root, keep)
             planned = plan_sweep(_stored(root), live | also, now=now, grace=grace, why=why)
-            for one in planned.remove if act else ():
-                _delete(root / one.path)
-            return planned
+            wanted = [one for one in planned.remove if act and not _delete(root, one)]
+            removed = tuple(one for one in planned.remove if one not in wanted)
+            return replace(planned, remove=removed, young=tuple(sorted([*planned.young, *wanted])))
     except OSError as error:
         raise StoreError(f"{root}: the sweep stopped: {error}; nothing that is needed was deleted; mend it") from error
 
@@ -167,12 +176,14 @@ def _marks(root: Path, keep: int) -> tuple[dict[int, str], set[str]]:
     gone = sorted(set(why) - set(every))
     if gone:
         raise StoreError(f"{root}: release {gone[0]} is {why[gone[0]]} and its manifest is not there; restore it first")
+    answering = active_at(root)
+    if answering in every:
+        why.setdefault(answering, "answered last")
     live: set[str] = set()
     for number in why:
         live |= named_paths(every[number])
     for resource in _kept_resources(root, keep, [every[number] for number in why]):
-        live |= resource.objects().keys()
-        live.add(f"{MATERIALISED}/{resource.business}/{resource.name}/{resource.number:06d}-{resource.sha256[:16]}")
+        live |= stored_paths(resource)
     return why, live
 
 
@@ -200,7 +211,7 @@ def _stored(root: Path) -> Iterator[Stored]:
     store = root / objects.FOLDER
     for path in store.glob("*/*"):
         yield _measured(root, path)
-    for path in store.glob(".*.tmp"):
+    for path in (*store.glob(".*.tmp"), *store.glob(f"{SWEPT}*")):
         yield _measured(root, path)
     for folder, _, files in os.walk(root / SHARDS):
         if files or Path(folder).name.startswith(SWEPT):
@@ -212,23 +223,40 @@ def _stored(root: Path) -> Iterator[Stored]:
 def _measured(root: Path, path: Path) -> Stored:
     if path.name.startswith(SWEPT):  # what a killed sweep has condemned: no grace
         return Stored(path.relative_to(root).as_posix(), 0, datetime.fromtimestamp(0, UTC))
+    size, changed_at = _size_and_time(path)
+    return Stored(path.relative_to(root).as_posix(), size, changed_at)
+
+
+def _size_and_time(path: Path) -> tuple[int, datetime]:
     files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
     seen = [one.stat() for one in files] or [path.stat()]
     newest = max(one.st_mtime for one in [*seen, path.stat()])
-    size = sum(one.st_size for one in seen) if files else 0
-    return Stored(path.relative_to(root).as_posix(), size, datetime.fromtimestamp(newest, UTC))
+    return (sum(one.st_size for one in seen) if files else 0), datetime.fromtimestamp(newest, UTC)
 
 
-def _delete(path: Path) -> None:
-    """Delete a file, or a folder: by a rename first, so that nobody ever finds half of a shard."""
-    if not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    aside = path if path.name.startswith(SWEPT) else path.with_name(f"{SWEPT}{path.name}-{os.urandom(4).hex()}")
-    if aside != path:
-        path.rename(aside)
+def _delete(root: Path, one: Stored) -> bool:
+    """Delete a file or a folder; False: it stays, for somebody has wanted it again since it was looked at.
+
+    By a rename first, so that nobody ever finds half of a shard, and looked at again after it: whoever renews its time
+    does so before (and it comes back) or finds it gone (and writes it anew).
+    """
+    path = root / one.path
+    if not path.name.startswith(SWEPT):
+        aside = path.with_name(f"{SWEPT}{path.name}-{os.urandom(4).hex()}")
+        try:
+            path.rename(aside)
+        except FileNotFoundError:  # unfinished, and its writer has just taken it away
+            return True
+        if _size_and_time(aside)[1] > one.changed_at and not path.exists():
+            aside.rename(path)
+            return False
         flush_folder(path.parent)
-    shutil.rmtree(aside)
+        path = aside
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    return True
 
 
 def drop_old(home: Path, keep: int) -> list[str]:
@@ -245,9 +273,14 @@ def drop_old(home: Path, keep: int) -> list[str]:
         The paths deleted, relative to the home.
 
     Raises:
+        UsageError: The folder is not marked as a consumer's home.
         StoreError: A manifest is damaged.
         OSError: The disk refused.
     """
+    if home_at(home) is None:
+        raise UsageError(f"{home}: has no {MARK}, so it is no consumer's home; nothing is dropped")
+    for left in (home / MATERIALISED).glob(f"*/*/{SWEPT}*"):
+        shutil.rmtree(left)  # what a killed pull has condemned
     why, live = _marks(home, keep)
     taken = series(home)
     dropped: list[str] = []
@@ -261,10 +294,24 @@ def drop_old(home: Path, keep: int) -> list[str]:
             versions = resource_series(home, business, name)
             for number in versions.numbers():
                 if (business, name, number) not in needed:
-                    objects_of = versions.read(number).objects()
+                    resource = versions.read(number)
+                    objects_of = resource.objects()
+                    dropped += _drop_laid_out(home, folder_of(resource))
                     files = {path: sha for path, sha in objects_of.items() if path not in live}
                     dropped += _drop(home, files, versions.manifest_path(number))
     return dropped
+
+
+def _drop_laid_out(home: Path, folder: str) -> list[str]:
+    """Delete the folder that a resource was laid out in: by a rename first, so that nobody finds half of it."""
+    path = home / folder
+    if not path.is_dir():
+        return []
+    aside = path.with_name(f"{SWEPT}{path.name}-{os.urandom(4).hex()}")
+    path.rename(aside)
+    flush_folder(path.parent)
+    shutil.rmtree(aside)
+    return [folder]
 
 
 def _drop(home: Path, files: Mapping[str, str], manifest: Path) -> list[str]:
@@ -275,10 +322,11 @@ def _drop(home: Path, files: Mapping[str, str], manifest: Path) -> list[str]:
 
 
 def require_files(root: Path, release: ReleaseManifest) -> None:
-    """Make sure that every file which serving a release needs is there; contents are not read.
+    """Make sure that every file which serving a release needs is there, resources too; contents are not read.
 
     Raises:
         ContractViolation: Some are gone; the message names them.
+        StoreError: The manifest of a resource is not there or damaged.
     """
     gone = _gone(root, release)
     if gone:
@@ -286,6 +334,7 @@ def require_files(root: Path, release: ReleaseManifest) -> None:
             f"{root}: {len(gone)} files of release {release.number} are gone, {gone[0]} the first: it cannot be served"
             " again; restore them from a consumer's home or a copy"
         )
+    require_resources(root, release.resources)
 
 
 def has_files(root: Path, release: ReleaseManifest) -> bool:

@@ -1,24 +1,26 @@
 """Takedowns: what no answer may show, from the moment it is said, whatever the releases hold.
 
 `WITHHELD.jsonl` only grows; a takedown that is lifted gets a line of its own. Serving asks `withheld` for each query:
-that is one `stat` while the file stands still. The window's eviction takes the same things out of later indexes.
+that is two `stat` while the file stands still. Indexes go on holding what is withheld; the gate judges what is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.release.journal import append_journal, parse_journal
+from pipeline.release.home import home_at
+from pipeline.release.journal import append_journal
+from pipeline.release.takedown_reader import GrowingList
 from reporting.errors import UsageError
 
 FILE = "WITHHELD.jsonl"
-_WHAT = "takedown"
+WHAT = "takedown"
 Kind = Literal["item", "picture", "group", "offer"]
 Reason = Literal["takedown", "delisted", "dead"]
 
@@ -108,37 +110,36 @@ class WithheldList:
 
 
 def withheld(root: Path) -> WithheldList:
-    """Return what is withheld under a root (a lake or a consumer's home); nothing where there is no file.
+    """Return what is withheld under a root (a lake or a consumer's home); nothing where there never was a file.
 
-    The same object until the file changes (name, size, time or inode of it).
+    The same object until the file changes (time, size or inode of it); then only what was added is parsed, once however
+    many ask. In a home that follows signed releases only, a takedown stays although a line lifts it: such a line is not
+    signed.
 
     Raises:
-        StoreError: A line is not one of ours: nothing may be shown before it is mended.
+        StoreError: A line is not one of ours, or the file that this process has read before is gone, or is not the one
+            read before and more: nothing may be shown before it is mended.
     """
-    path = root / FILE
-    try:
-        seen = path.stat()
-    except FileNotFoundError:
-        return WithheldList()
-    return _read(path, (seen.st_ino, seen.st_mtime_ns, seen.st_size))
+    return _list_of(root).now()
 
 
-@lru_cache(maxsize=8)
-def _read(path: Path, _seen: tuple[int, int, int]) -> WithheldList:
-    return counted(parse_withheld(path.read_bytes(), str(path)))
+@cache
+def _list_of(root: Path) -> GrowingList[Withheld, WithheldList]:
+    return GrowingList(root / FILE, Withheld, WHAT, counted)
 
 
-def parse_withheld(data: bytes, where: str) -> list[Withheld]:
-    """Return the lines of a list's bytes, oldest first; StoreError for one that is not ours."""
-    return parse_journal(data, Withheld, _WHAT, where)
+def counted(lines: Iterable[Withheld], with_lifts: bool = True) -> WithheldList:
+    """Return what is withheld after these lines, oldest first; the last line about a thing counts.
 
-
-def counted(lines: list[Withheld]) -> WithheldList:
-    """Return what is withheld after these lines, oldest first; the last line about a thing counts."""
+    Args:
+        lines: Of the file.
+        with_lifts: Whether lines that lift count; else they are passed over.
+    """
     last: dict[tuple[Kind, str], Withheld] = {}
     for line in lines:
-        last.pop((line.kind, line.value), None)
-        last[line.kind, line.value] = line
+        if with_lifts or not line.lifted:
+            last.pop((line.kind, line.value), None)
+            last[line.kind, line.value] = line
     standing = [line for line in last.values() if not line.lifted]
     named: dict[Kind, list[str]] = {kind: [one.value for one in standing if one.kind == kind] for kind in _KINDS}
     offers = (value.partition("/") for value in named["offer"])
@@ -158,9 +159,14 @@ def withhold(root: Path, entry: Withheld) -> None:
     """Withhold something, or let it go again (`lifted`); servers of this root see it with their next query.
 
     Raises:
-        UsageError: It is to be lifted and is not withheld.
-        StoreError: The file holds a line that is not one of ours, or the disk refused.
+        UsageError: It is to be lifted and is not withheld, or the root is a consumer's home.
+        StoreError: The file's last line is not one of ours, or the disk refused.
     """
+    if home_at(root) is not None:
+        raise UsageError(
+            f"{root}: is a consumer's home, whose takedowns come from its publisher: with a line of its own it could"
+            " not go on from the publisher's list; say it in the publisher's lake, the next pull brings it"
+        )
     if entry.lifted and (entry.kind, entry.value) not in {(one.kind, one.value) for one in withheld(root).entries}:
         raise UsageError(f"{root / FILE}: {entry.kind} {entry.value!r} is not withheld; there is nothing to lift")
-    append_journal(root / FILE, entry, Withheld, _WHAT)
+    append_journal(root / FILE, entry, Withheld, WHAT, last_only=True)

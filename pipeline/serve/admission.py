@@ -13,19 +13,14 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from pipeline.serve.intake import Body, CutOff, Intake
 from pipeline.serve.refusal import Refusal
 
 Result = TypeVar("Result")
-CutOff = Literal["reading", "waiting", "running", "client_gone"]
-"""Where a request was cut off: its body was still coming, it waited, it ran; or its client had hung up."""
 _FORGET = 0.1  # weight of the newest request in the mean seconds of work, from which Retry-After is guessed
 _GUESS = 0.05  # seconds, before the first request
-
-
-class ClientGone(Exception):
-    """The client hung up before its request was there."""
 
 
 class Admission:
@@ -37,6 +32,8 @@ class Admission:
         queue: int,
         time_limit_seconds: float,
         *,
+        bodies: int = 512,
+        body_bytes: int = 256_000_000,
         cut_off: Callable[[CutOff], None] = lambda _: None,
     ) -> None:
         """Start the pool; `close` ends it.
@@ -44,7 +41,9 @@ class Admission:
         Args:
             threads: Requests worked on at one time, >= 1.
             queue: Requests that may wait, >= 0.
-            time_limit_seconds: From a request's admission to its answer, > 0.
+            time_limit_seconds: From a request's first byte to its answer, > 0.
+            bodies: Requests whose body may be on its way at one time, >= 1.
+            body_bytes: Of all of them together, >= 1.
             cut_off: Told of each request that is cut off.
         """
         self.threads = threads
@@ -57,25 +56,43 @@ class Admission:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serve")
         self._mean_seconds = _GUESS
         self._cut_off = cut_off
+        self.intake = Intake(bodies, body_bytes, self.cut)
 
-    def admit(self) -> Place:
+    def body(self) -> Body:
+        """Begin a request, before its body has arrived; use it in a `with` block.
+
+        Raises:
+            Refusal: 429, with Retry-After: all places are taken, or too many bodies are on their way.
+        """
+        self._refuse_when_full()
+        return self.intake.open(self.time_limit_seconds)
+
+    def admit(self, deadline: float | None = None) -> Place:
         """Take a place; use it in an `async with` block.
+
+        Args:
+            deadline: Of time.monotonic(), when the request is cut off; None: it has all its time.
 
         Raises:
             Refusal: 429, with Retry-After: all places are taken.
         """
+        self._refuse_when_full()
+        self.taken += 1
+        return Place(self, time.monotonic() + self.time_limit_seconds if deadline is None else deadline)
+
+    def _refuse_when_full(self) -> None:
         if self.taken >= self.places:
             wait = max(1, math.ceil(self.taken * self._mean_seconds / self.threads))
             raise Refusal(
                 429, "queue_full", found=f"{self.taken} requests", expected=f"at most {self.places}",
                 do=f"ask again in {wait} s, or let more servers answer", headers={"Retry-After": str(wait)},
             )  # fmt: skip
-        self.taken += 1
-        return Place(self, time.monotonic() + self.time_limit_seconds)
 
     def cut(self, where: CutOff) -> Refusal:
         """Count a request that is cut off, and return what to tell its client."""
         self._cut_off(where)
+        if where == "client_gone":  # 499: what nginx logs; nobody reads it
+            return Refusal(499, "client_gone", found="a closed line", expected="a client", do="wait for the answer")
         limit = self.time_limit_seconds
         return Refusal(
             504, "time_limit", found=f"no answer after {limit:g} s ({where})", expected=f"an answer within {limit:g} s",
@@ -134,19 +151,6 @@ class Place:
         if not self._is_handed_on:
             self._admission.leave()
 
-    async def read(self, body: Awaitable[Result]) -> Result:
-        """Wait for the request's body, as long as there is time.
-
-        Raises:
-            Refusal: 504: it did not come in time, or the client has hung up.
-        """
-        try:
-            return await asyncio.wait_for(body, self._left())
-        except TimeoutError:
-            raise self._admission.cut("reading") from None
-        except ClientGone:
-            raise self._admission.cut("client_gone") from None
-
     async def run(self, work: Callable[[], Result], gone: Awaitable[object] | None = None) -> Result:
         """Do the work in a thread; once only.
 
@@ -155,7 +159,8 @@ class Place:
             gone: Ends when the client has hung up.
 
         Raises:
-            Refusal: 504: there was no answer in time, or nobody to take it. Work that had not begun never will.
+            Refusal: 504: there was no answer in time; 499: nobody is there to take it. Work that had not begun never
+                will.
         """
         self._is_handed_on = True
         future = self._admission.start(self, work)

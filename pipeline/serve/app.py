@@ -50,6 +50,8 @@ def make_app(holder: Holder, settings: ServeSettings, withheld: Callable[[], Wit
         settings.threads,
         settings.queue,
         settings.time_limit_seconds,
+        bodies=settings.bodies,
+        body_bytes=max(settings.body_bytes, 2 * settings.max_bytes),
         cut_off=lambda where: metrics.cut_off.labels(where).inc(),
     )
     metrics.observe(admission, holder.status, withheld)

@@ -46,7 +46,7 @@ class Feedback(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verdict: Literal["wrong", "right", "missing"]
-    generation: int = Field(ge=1)
+    generation: int = Field(ge=1, lt=1 << 63)
     item: int | None = Field(default=None, ge=0, lt=1 << 63)
     picture: str | None = None
     right_group: Name | None = None
@@ -75,7 +75,8 @@ class KeptFeedback(BaseModel):
         id: Of this line: what was said when, hashed.
         at: When, aware.
         verdict, generation, item, right_group, category, note, by: As in `Feedback`.
-        shown_group: Product group of the item in that generation; None where it is not held any more.
+        shown_group: Product group of the item in that generation; None where that is not held any more, or a takedown
+            withholds the item.
         picture: sha256 of the query; None: it was not sent.
     """
 

@@ -23,7 +23,7 @@ from pipeline.serve.front import OpenFront, QueryFront
 from pipeline.serve.query import QueryObject, Route, Vectors, decide_all, find_objects, route
 from pipeline.serve.ranking import RankSettings
 from pipeline.serve.shelf import Shelf
-from pipeline.serve.turned_away import SpaceMismatch
+from pipeline.serve.turned_away import SpaceMismatch, WrongDimension
 from reporting.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
@@ -222,13 +222,14 @@ class Generation:
         Raises:
             SpaceMismatch: A category holds another space; or none holds this one.
             ConfigError: No such category, with the nearest one.
-            DataError: The vectors have another dimension than the index, or are not normalised.
+            WrongDimension: The vectors have another dimension than the index.
+            DataError: They are not normalised.
         """
-        by_shelf = [
-            _nearest(shelf, vectors, k, shelf.entry.nprobe)
-            for shelf in self._of_space(categories, space_id)
-            if shelf.entry.rows
-        ]
+        filled = [shelf for shelf in self._of_space(categories, space_id) if shelf.entry.rows]
+        for shelf in filled:
+            if vectors.shape[1] != shelf.index.dim:
+                raise WrongDimension(vectors.shape[1], shelf.index.dim, space_id)
+        by_shelf = [_nearest(shelf, vectors, k, shelf.entry.nprobe) for shelf in filled]
         if len(by_shelf) == 1:
             return by_shelf[0]
         found = zip(*by_shelf, strict=True) if by_shelf else repeat((), len(vectors))

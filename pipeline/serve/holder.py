@@ -15,14 +15,20 @@ from pathlib import Path
 
 from pipeline.release.manifest import ReleaseManifest
 from pipeline.release.pointer import current, release_of
+from pipeline.serve.choosing import choose
 from pipeline.serve.holder_status import HolderStatus, Refreshed, Refused, SlotStatus
-from pipeline.serve.loader import Served, open_release, verify_release, warm
+from pipeline.serve.loader import Served, open_release, require_golden, require_memory, verify_release, warm
 from pipeline.serve.memory import free_memory
 from pipeline.serve.slots import Lease, Move, Slots, State
-from pipeline.serve.turned_away import NotReady, SpaceMismatch, UnknownGeneration
+from pipeline.serve.turned_away import NotReady, UnknownGeneration
 from reporting.errors import FunnelgateError, UsageError
 
 __all__ = ["Holder", "HolderStatus", "Refreshed", "Refused", "Served", "SlotStatus"]
+
+
+def _said(error: Exception) -> str:
+    """Return an error for people: one that is not ours with its kind, for its words alone may say little."""
+    return str(error) if isinstance(error, FunnelgateError) else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _utc_now() -> dt.datetime:
@@ -48,6 +54,7 @@ class Holder:
         home: Path,
         *,
         golden: bool = True,
+        allow_without_golden: bool = False,
         now: Callable[[], dt.datetime] = _utc_now,
         free_bytes: Callable[[], int | None] = free_memory,
         drain_seconds: float = 30.0,
@@ -58,6 +65,8 @@ class Holder:
         Args:
             home: Folder of the releases: a lake, or what a consumer pulls into.
             golden: Probe and ask the golden queries before a swap; False only where somebody else has done so.
+            allow_without_golden: Let in a release that has no golden queries though it could have; one of before there
+                were any is let in always.
             now: Clock, aware.
             free_bytes: How much memory may be taken, None: unknown, and then there is no check.
             drain_seconds: How long queries of a generation may hold up the next but one before they fail, > 0.
@@ -65,6 +74,7 @@ class Holder:
         """
         self._home = home
         self._golden = golden
+        self._allow_without_golden = allow_without_golden
         self._now = now
         self._free_bytes = free_bytes
         self._drain_seconds = drain_seconds
@@ -85,28 +95,30 @@ class Holder:
         return self._slots.active is not None
 
     @contextmanager
-    def pin(self, generation: int | None = None, space_id: str | None = None) -> Iterator[Served]:
+    def pin(
+        self, generation: int | None = None, space_id: str | None = None, category: str | None = None
+    ) -> Iterator[Served]:
         """Hold one generation for one query, from its admission to its answer.
 
         Args:
             generation: Number of a release that is held; None: the active one.
             space_id: Feature space of the query's vector; None: the query is a picture. Without a number it leads to
-                the active generation if that has the space, else to the other one: during the change of a model both
-                are served.
+                the generation that `pipeline.serve.choosing.choose` says.
+            category: That the vector is to be searched in; None: every one of its space.
 
         Raises:
             NotReady: Nothing serves yet.
             UnknownGeneration: That release is not held.
-            SpaceMismatch: No generation that may answer has the space.
+            SpaceMismatch: No generation that may answer has the space, in that category.
             QueryExpired: At the end of the block: it outlived the deadline, so that its answer must not be used.
         """
-        served, lease = self._pinned(generation, space_id)
+        served, lease = self._pinned(generation, space_id, category)
         try:
             yield served
         finally:
             self._unpin(lease)
 
-    def _pinned(self, generation: int | None, space_id: str | None) -> tuple[Served, Lease]:
+    def _pinned(self, generation: int | None, space_id: str | None, category: str | None) -> tuple[Served, Lease]:
         with self._lock:
             slots = self._slots
             if slots.active is None:
@@ -117,19 +129,13 @@ class Holder:
             else:
                 found = slots.of(generation)
                 if found is None:
-                    held = [slot.number for slot in slots.slots if slot.serves and slot.number is not None]
-                    raise UnknownGeneration(generation, held)
+                    numbers = [slot.number for slot in slots.slots if slot.serves and slot.number is not None]
+                    raise UnknownGeneration(generation, numbers)
                 order = [found]
-            known = [(at, self._held[at, slots.slots[at].epoch]) for at in order]
-            at, served = next(
-                ((at, one) for at, one in known if space_id is None or space_id in one.spaces), (None, known[0][1])
-            )
-            if at is None:
-                spaces = [space for _, one in known for space in one.spaces]
-                numbers = " and ".join(str(one.number) for _, one in known)
-                raise SpaceMismatch(str(space_id), spaces, f"generation {numbers}")
-            self._slots, lease = slots.pin(at)
-            return served, lease
+            held = [self._held[at, slots.slots[at].epoch] for at in order]
+            chosen = choose(held, space_id, category)
+            self._slots, lease = slots.pin(order[chosen])
+            return held[chosen], lease
 
     def _unpin(self, lease: Lease) -> None:
         with self._lock:
@@ -180,8 +186,8 @@ class Holder:
             started = time.monotonic()
             try:
                 manifest = current(self._home)
-            except FunnelgateError as error:
-                return self._refuse(None, str(error))
+            except (FunnelgateError, OSError) as error:
+                return self._refuse(None, _said(error))
             if manifest is None:
                 return Refreshed(outcome="nothing")
             done = self._let_in(manifest)
@@ -206,19 +212,30 @@ class Holder:
             return Refreshed(outcome="refused", number=number, reason=before.reason)
         try:
             served = self._verified(manifest)
-        except (FunnelgateError, OSError) as error:
-            return self._refuse(number, str(error))
+        except Exception as error:  # noqa: BLE001  whatever is wrong with a release, what serves goes on
+            return self._refuse(number, _said(error))
         if not self._make_room():
             return Refreshed(outcome="draining", number=number, reason="queries of the last but one still run")
         return self._load(served)
 
     def _verified(self, manifest: ReleaseManifest) -> Served:
-        """Verify the files of a release, once where it must wait for room."""
+        """Verify a release and that there is memory for it; once where it must wait for room.
+
+        Memory is looked at before anything is unloaded for it: a refused release never costs the one to go back to.
+        """
         before = self._waiting
         if before is None or before.manifest != manifest:
+            self._waiting = None
             with self._lock:
-                others = [one.generation for one in self._held.values()]
-            self._waiting = before = verify_release(self._home, manifest, loaded=others)
+                active = self._slots.active
+                others = {at: one.generation for (at, _), one in self._held.items()}
+            before = verify_release(self._home, manifest, loaded=others.values())
+            if self._golden and not self._allow_without_golden:
+                require_golden(manifest)
+            leaving = [one for at, one in others.items() if at != active]
+            staying = [one for at, one in others.items() if at == active]
+            require_memory(before, self._free_bytes(), leaving=leaving, staying=staying)
+            self._waiting = before
         return before
 
     def _load(self, served: Served) -> Refreshed:
@@ -227,13 +244,13 @@ class Holder:
         self._move(lambda slots: slots.load(number))
         loaded = False
         try:
-            open_release(served, free_bytes=self._free_bytes())
+            open_release(served)
             self._move(Slots.warm)
             if self._golden:
                 warm(self._home, served)
             loaded = True
-        except (FunnelgateError, OSError, MemoryError, RuntimeError, ValueError) as error:
-            return self._refuse(number, str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with a release, what serves goes on
+            return self._refuse(number, _said(error))
         finally:
             if not loaded:
                 self._move(Slots.fail)
@@ -268,8 +285,9 @@ class Holder:
         why = self._refused
         try:
             before = self._verified(release_of(self._home, refused.parent))
-        except (FunnelgateError, OSError) as error:
-            self._refuse(refused.number, f"{'' if why is None else why.reason}; the one before it neither: {error}")
+        except Exception as error:  # noqa: BLE001  as above
+            said = f"{'' if why is None else why.reason}; the one before it neither: {_said(error)}"
+            self._refuse(refused.number, said)
             return
         if self._make_room() and self._load(before).outcome == "swapped":
             with self._lock:
@@ -305,4 +323,5 @@ class Holder:
             queries=slot.queries,
             spaces={name: entry.space_id for name, entry in entries.items()},
             rows={name: entry.rows for name, entry in entries.items()},
+            golden=None if served is None else self._golden and served.manifest.golden_path is not None,
         )

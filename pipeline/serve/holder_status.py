@@ -53,6 +53,8 @@ class SlotStatus(_Frozen):
         queries: That run on it now.
         spaces: Feature space by category; empty until it serves.
         rows: Rows of its indexes by category; empty until it serves.
+        golden: Whether it answered its golden queries before it served; False: it has none, so nobody knows that it
+            answers here as it was judged. None until it serves.
     """
 
     state: State
@@ -60,6 +62,7 @@ class SlotStatus(_Frozen):
     queries: int
     spaces: dict[str, str]
     rows: dict[str, int]
+    golden: bool | None = None
 
 
 class HolderStatus(_Frozen):

@@ -19,6 +19,7 @@ from pipeline.release.manifest import ReleaseManifest
 from pipeline.release.objects import inside, require_content
 from pipeline.serve.generation import Generation
 from pipeline.serve.rerankers import require_rerankers
+from pipeline.serve.shelf import Shelf
 from reporting.errors import ContractViolation, StoreError
 
 _MEMORY_RESERVE = 1.1
@@ -73,24 +74,67 @@ def verify_release(home: Path, manifest: ReleaseManifest, *, loaded: Iterable[Ge
     return Served(manifest.number, manifest, generation)
 
 
-def open_release(served: Served, *, free_bytes: int | None = None) -> None:
-    """Open everything that a verified release names: indexes, item tables, models, front.
+def require_golden(manifest: ReleaseManifest) -> None:
+    """Refuse a release without golden queries, unless it is of before there were any: then it does not note its days.
+
+    Raises:
+        ContractViolation: It has none (I7).
+    """
+    if manifest.golden_path is None and any(entry.days for entry in manifest.categories.values()):
+        raise ContractViolation(
+            f"release {manifest.number} has no golden queries, by which a server sees that it answers as judged: "
+            "publish it by the pipeline, or set serve.allow_without_golden"
+        )
+
+
+def require_memory(
+    served: Served, free_bytes: int | None, *, leaving: Iterable[Generation] = (), staying: Iterable[Generation] = ()
+) -> None:
+    """Refuse a release that there is no memory for (I6); asked before anything is unloaded for it.
+
+    What leaves gives back its item tables, where nobody else holds the same. Its indexes are mapped files, and count
+    as free memory already.
 
     Args:
         served: From `verify_release`.
         free_bytes: Memory that may be taken; None: as much as it likes.
+        leaving: Generations that make room for it.
+        staying: Generations that do not.
 
     Raises:
-        StoreError: There is too little memory (I6).
+        StoreError: There is too little.
+    """
+    if free_bytes is None:
+        return
+    kept = [served.generation, *staying]
+    freed = sum(
+        shelf.items.size_bytes
+        for one in leaving
+        for name, shelf in one.shelves.items()
+        if shelf.is_loaded and not any(name in other.shelves and _is_same(other.shelves[name], shelf) for other in kept)
+    )
+    needed = served.generation.bytes_to_load() * _MEMORY_RESERVE
+    if free_bytes + freed < needed:
+        raise StoreError(
+            f"release {served.number} needs {needed:,.0f} bytes of memory, {free_bytes:,} are free and {freed:,} more "
+            "where the one before gives way; what serves goes on: free memory, or serve it from a larger machine"
+        )
+
+
+def _is_same(one: Shelf, other: Shelf) -> bool:
+    return one.is_loaded and one.has_content_of(other)
+
+
+def open_release(served: Served) -> None:
+    """Open everything that a verified release names: indexes, item tables, models, front.
+
+    Args:
+        served: From `verify_release`; `require_memory` was asked.
+
+    Raises:
         DataError: A model is another one than the indexes were built with, or faiss cannot read an index.
         ContractViolation: An index and its item table do not belong together.
     """
-    needed = served.generation.bytes_to_load()
-    if free_bytes is not None and free_bytes < needed * _MEMORY_RESERVE:
-        raise StoreError(
-            f"release {served.number} needs {needed * _MEMORY_RESERVE:,.0f} bytes of memory, {free_bytes:,} are "
-            "free; what serves goes on: free memory, or serve it from a larger machine"
-        )
     served.generation.load()
     for name, shelf in served.generation.shelves.items():
         if not shelf.index.rows == len(shelf.items) == shelf.entry.rows:

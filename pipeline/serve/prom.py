@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from reporting.errors import FunnelgateError
 
 if TYPE_CHECKING:
     from pipeline.release.withheld import WithheldList
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_READABLE = "1: the list of takedowns can be read; 0: nothing is answered."
 ROUTES = ("/search", "/feedback", "/healthz", "/readyz", "/generation", "/metrics")
 
 
@@ -54,7 +58,17 @@ class Metrics:
             "funnelgate_serve_short_answers", "Searches with fewer results than asked for.", registry=self.registry
         )
         self.polls = Counter("funnelgate_serve_polls", "Looks for a release.", ("outcome",), registry=self.registry)
+        self._last_look = time.monotonic()
+        Gauge(
+            "funnelgate_serve_last_look_seconds",
+            "Since the last look for a release ended, or since the start.",
+            registry=self.registry,
+        ).set_function(lambda: time.monotonic() - self._last_look)
         self.feedback = Counter("funnelgate_serve_feedback", "Feedback kept.", ("verdict",), registry=self.registry)
+
+    def looked(self) -> None:
+        """Note that a look for a release has ended just now."""
+        self._last_look = time.monotonic()
 
     def count(self, path: str, status: int, seconds: float) -> None:
         """Count a request; a path that nobody serves is `other`, so that strangers cannot add series."""
@@ -95,13 +109,28 @@ class _Now(Collector):
         yield _gauge("ready", "1: a generation answers.", int(now.active is not None))
         yield _gauge("generation", "Release that answers; 0: none.", now.active or 0)
         yield _gauge("refused_release", "Release that is not let in; 0: none.", _refused(now))
-        yield _gauge("withheld", "Things that takedowns withhold.", len(self._withheld().entries))
+        yield _gauge("golden", "1: the release that answers has answered its golden queries.", _golden(now))
+        yield from self._takedowns()
         yield CounterMetricFamily("funnelgate_serve_swaps", "Swaps and rollbacks.", value=now.swaps)
         labels = ("slot", "state", "release")
         held = GaugeMetricFamily("funnelgate_serve_slot_queries", "Queries by slot.", labels=labels)
         for at, slot in enumerate(now.slots):
             held.add_metric((str(at), str(slot.state), str(slot.number or "")), slot.queries)
         yield held
+
+    def _takedowns(self) -> Iterator[Metric]:
+        """Yield what is withheld; a damaged list stops every answer, and must not stop the metrics that tell of it."""
+        try:
+            count = len(self._withheld())
+        except (FunnelgateError, OSError):  # logged with each query that it stops
+            yield _gauge("withheld_readable", _READABLE, 0)
+            return
+        yield _gauge("withheld_readable", _READABLE, 1)
+        yield _gauge("withheld", "Things that takedowns withhold.", count)
+
+
+def _golden(now: HolderStatus) -> int:
+    return int(any(slot.number == now.active and slot.golden for slot in now.slots))
 
 
 def _refused(now: HolderStatus) -> int:

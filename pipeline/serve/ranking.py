@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.window.speaker import speaker_of
+
 if TYPE_CHECKING:
     from pipeline.release.withheld import WithheldList
     from pipeline.serve.generation import Neighbour
@@ -83,7 +85,7 @@ def rank(
     Raises:
         ConfigError: There is no re-ranker of a name.
     """
-    hides = _is_any(withheld)
+    hides = withheld.hides_anything
     if not hides and not settings.rerankers:  # nothing moves: the rows of k products will do
         neighbours = _first_products(neighbours, k) if settings.group else neighbours[:k]
     rows = rows_of(neighbours)
@@ -151,27 +153,25 @@ def _allowed(hit: Neighbour, row: Mapping[str, Any], withheld: WithheldList) -> 
     """Return a neighbour with what of it may be shown; None: nothing.
 
     Offers go one by one; an item without one goes. Where the offer that named the product went, the next one speaks
-    for the item (as in `pipeline.window.live`).
+    for the item (`speaker_of`, as in the live window).
     """
-    if hit.id in withheld.items or (withheld.pictures and row["picture"] in withheld.pictures):
-        return None
-    group, offers = hit.group, row["offers"]
-    if withheld.groups or withheld.offers:
-        offers = [one for one in offers if not _is_withheld(one, group, withheld)]
+    every = row["offers"]
+    offers = withheld.offers_left(hit.id, row["picture"], hit.group, every)
     if not offers:
         return None
-    groups = [one.get("group", group) for one in offers]
-    if group in groups:
-        return Ranked(hit, row, group, row["title"], tuple(offers), (hit,))
-    return Ranked(hit, row, groups[0], offers[0]["title"], tuple(offers), (hit,))
+    title = row["title"]
+    speaker = None if len(offers) == len(every) else speaker_of(hit.group, title, offers)
+    if speaker is None:
+        return Ranked(hit, row, hit.group, title, offers, (hit,))
+    return Ranked(hit, row, speaker.get("group", hit.group), speaker["title"], offers, (hit,))
 
 
-def _is_any(withheld: WithheldList) -> bool:
-    return bool(withheld.items or withheld.pictures or withheld.groups or withheld.offers)
+def shown_group(item: int, row: Mapping[str, Any], withheld: WithheldList) -> str | None:
+    """Return the product group that an answer would show for a row of the item table; None: it would not show it."""
+    from pipeline.serve.generation import Neighbour
 
-
-def _is_withheld(offer: Mapping[str, Any], group: str, withheld: WithheldList) -> bool:
-    return offer.get("group", group) in withheld.groups or (offer["merchant"], offer["sku"]) in withheld.offers
+    allowed = _allowed(Neighbour(item, str(row["group"]), 0.0, ""), row, withheld)
+    return None if allowed is None else allowed.group
 
 
 def _by_product(ordered: Sequence[Ranked]) -> list[Ranked]:

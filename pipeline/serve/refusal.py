@@ -7,11 +7,11 @@ from typing import Any
 
 from pipeline.images.decode import PictureError
 from pipeline.serve.feedback import FeedbackFull
-from pipeline.serve.turned_away import NotReady, QueryExpired, SpaceMismatch, UnknownGeneration
+from pipeline.serve.turned_away import NotReady, QueryExpired, SpaceMismatch, UnknownGeneration, WrongDimension
 from reporting.errors import ConfigError, FunnelgateError, StoreError, UsageError
 
 FORMATS = "JPEG, PNG, WebP, GIF, BMP or TIFF"
-_STATUS_OF_PICTURE = {"not_an_image": 415, "too_many_pixels": 413}
+_STATUS_OF_PICTURE = {"not_an_image": 415, "too_many_pixels": 413, "too_many_scans": 413}
 
 
 class Refusal(Exception):
@@ -39,7 +39,7 @@ class Refusal(Exception):
 
 
 def refusal_of_picture(error: PictureError) -> Refusal:
-    """Return the refusal of a picture: 415 no picture, 413 too many pixels, 422 cut or damaged."""
+    """Return the refusal of a picture: 415 no picture, 413 too many pixels or scans, 422 cut or damaged."""
     status = _STATUS_OF_PICTURE.get(error.reason, 422)
     return Refusal(
         status, error.reason, found=str(error), expected=f"a whole {FORMATS} picture", do="send another picture"
@@ -50,13 +50,19 @@ def refusal_of(error: FunnelgateError) -> Refusal:
     """Return the refusal of one of our errors.
 
     Of another feature space or of a generation that is not loaded: 409, with both ids. A category or box that is
-    not there: 422. Not ready: 503. What only an operator can mend: 503 for storage, else 500.
+    not there, or a vector of another dimension: 422. Not ready: 503. What only an operator can mend: 503 for storage,
+    else 500.
     """
     text = str(error)
     if isinstance(error, SpaceMismatch):
         return Refusal(
             409, "space_mismatch", found=error.found, expected=list(error.expected),
             do="embed the query with the model of that space; GET /generation names the models",
+        )  # fmt: skip
+    if isinstance(error, WrongDimension):
+        return Refusal(
+            422, "bad_vector", found=f"{error.found} numbers", expected=f"{error.expected} numbers",
+            do="embed the query with the model of its space; GET /generation names the models",
         )  # fmt: skip
     if isinstance(error, UnknownGeneration):
         return Refusal(

@@ -13,13 +13,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
 from pipeline.release.withheld import WithheldList
-from pipeline.serve.admission import Admission, ClientGone
+from pipeline.serve.admission import Admission
 from pipeline.serve.feedback import Feedback, FeedbackStore, KeptFeedback
 from pipeline.serve.holder import Holder
-from pipeline.serve.limits import body_kind, box_of, check_picture, parse_json, read_body
+from pipeline.serve.intake import ClientGone
+from pipeline.serve.limits import body_kind, box_of, check_picture, parse_json
 from pipeline.serve.prom import CONTENT_TYPE, Metrics
+from pipeline.serve.ranking import shown_group
 from pipeline.serve.refusal import Refusal, refusal_of, server_fault
-from pipeline.serve.searching import Searcher, SearchQuery
+from pipeline.serve.searching import PlainReply, Searcher, SearchQuery, SearchReply
 from pipeline.serve.serve_settings import ServeSettings
 from pipeline.serve.turned_away import NotReady, UnknownGeneration
 from reporting.errors import FunnelgateError
@@ -74,7 +76,7 @@ async def search(
     k: Annotated[int, Query(ge=1, description="Results wanted.")] = _K,
     category: Annotated[str | None, Query(min_length=1, max_length=128, description="Search this one only.")] = None,
     box: Annotated[str | None, Query(max_length=80, description="Part of the picture: x0,y0,x1,y1.")] = None,
-    generation: Annotated[int | None, Query(ge=1, description="Ask this release, if it is held.")] = None,
+    generation: Annotated[int | None, Query(ge=1, lt=1 << 63, description="Ask this release, if it is held.")] = None,
 ) -> Response:
     """Search by a picture (its bytes) or a vector (JSON)."""
     one = _serving(request)
@@ -82,16 +84,19 @@ async def search(
     if k > one.settings.max_k:
         raise Refusal(422, "too_many_results", found=k, expected=f"at most {one.settings.max_k}", do="ask for fewer")
     query = SearchQuery(k, category, box_of(box), generation)
-    work = one.searcher.by_picture if kind == "picture" else one.searcher.by_vector
-    async with one.admission.admit() as place:
-        body = await place.read(_body(request, one.settings.max_bytes))
+    work: Callable[[bytes, SearchQuery], SearchReply | PlainReply] = (
+        one.searcher.by_picture if kind == "picture" else one.searcher.by_vector
+    )
+    with one.admission.body() as arriving:
+        body = await arriving.read(*_body(request), one.settings.max_bytes)
 
         def search_in_thread() -> tuple[int, int, bytes]:
             with one.metrics.search_seconds.labels(kind).time():
                 reply = work(body, query)
-                return reply.generation, len(reply.results), reply.model_dump_json().encode()
+                return reply.generation, len(reply.results), reply.written()
 
-        number, results, written = await place.run(search_in_thread, request.receive())
+        async with one.admission.admit(arriving.deadline) as place:
+            number, results, written = await place.run(search_in_thread, request.receive())
     one.metrics.answers.labels(str(number)).inc()
     if results < k:
         one.metrics.short.inc()
@@ -107,10 +112,11 @@ async def feedback(request: Request) -> Response:
         raise Refusal(404, "feedback_off", found="/feedback", expected="another address", do="set serve.feedback")
     if body_kind(request.headers.get("content-type")) != "json":
         raise Refusal(415, "unsupported_type", found="a picture", expected=_JSON, do="send the picture as base64")
-    async with one.admission.admit() as place:
+    with one.admission.body() as arriving:
         limit = one.settings.max_bytes * 4 // 3 + _FEEDBACK_EXTRA
-        body = await place.read(_body(request, limit))
-        kept = await place.run(partial(_keep, one, store, body))
+        body = await arriving.read(*_body(request), limit)
+        async with one.admission.admit(arriving.deadline) as place:
+            kept = await place.run(partial(_keep, one, store, body))
     one.metrics.feedback.labels(kept.verdict).inc()
     return JSONResponse({"id": kept.id, "picture": kept.picture, "shown_group": kept.shown_group}, status_code=201)
 
@@ -127,11 +133,11 @@ def _keep(one: Serving, store: FeedbackStore, body: bytes) -> KeptFeedback:
                 413, "too_many_bytes", found=len(data), expected=f"at most {one.settings.max_bytes}", do="send less"
             )
         check_picture(data, one.settings.max_pixels)
-    return store.keep(said, data, _shown_group(one.holder, said), dt.datetime.now(dt.UTC))
+    return store.keep(said, data, _shown_group(one, said), dt.datetime.now(dt.UTC))
 
 
-def _shown_group(holder: Holder, said: Feedback) -> str | None:
-    """Return the product group of the item; None where its generation is not held any more.
+def _shown_group(one: Serving, said: Feedback) -> str | None:
+    """Return the product group of the item; None where its generation is not held any more, or it is withheld.
 
     Raises:
         Refusal: 422: that generation has no such item, or its verdict needs one.
@@ -141,10 +147,10 @@ def _shown_group(holder: Holder, said: Feedback) -> str | None:
             raise Refusal(422, "bad_value", found="no item", expected="the id of a result", do="name the result")
         return None
     try:
-        with holder.pin(said.generation) as served:
+        with one.holder.pin(said.generation) as served:
             for shelf in served.generation.shelves.values():
                 if said.item in shelf.items:
-                    return str(shelf.items[said.item]["group"])
+                    return shown_group(said.item, shelf.items[said.item], one.withheld())
     except (UnknownGeneration, NotReady):
         return None
     raise Refusal(
@@ -153,14 +159,16 @@ def _shown_group(holder: Holder, said: Feedback) -> str | None:
     )  # fmt: skip
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """Say that the process is alive."""
     return {"status": "alive"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
-async def readyz(request: Request) -> dict[str, Any]:
+def readyz(request: Request) -> dict[str, Any]:
     """Say whether queries are answered: a generation serves, and the takedowns can be read."""
     one = _serving(request)
     one.withheld()
@@ -192,6 +200,7 @@ def _described(holder: Holder, number: int) -> dict[str, Any] | None:
         "planid": manifest.planid,
         "verdict_id": manifest.verdict_id,
         "rollback_to": manifest.rollback_to,
+        "golden": manifest.golden_path is not None,
         "ranking": manifest.ranking.model_dump(mode="json"),
         "categories": {name: entry.model_dump(include=columns) for name, entry in manifest.categories.items()},
     }
@@ -203,8 +212,8 @@ def metrics(request: Request) -> Response:
     return Response(_serving(request).metrics.text(), media_type=CONTENT_TYPE)
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
-    return await read_body(_chunks(request.receive), request.headers.get("content-length"), max_bytes)
+def _body(request: Request) -> tuple[AsyncIterator[bytes], str | None]:
+    return _chunks(request.receive), request.headers.get("content-length")
 
 
 async def _chunks(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> AsyncIterator[bytes]:

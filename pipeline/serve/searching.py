@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from pipeline.images.decode import PictureError
-from pipeline.serve.answer import OtherBox, QueryBox, Result, answer_of, ask_ranked, results_of
+from pipeline.serve.answer import OtherBox, QueryBox, Result, answer_of, ask_ranked, plain_results
 from pipeline.serve.limits import VectorQuery, check_picture, parse_json
 from pipeline.serve.ranking import search_ranked
 from pipeline.serve.refusal import refusal_of_picture
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.serve.holder import Holder, Served
     from pipeline.serve.serve_settings import ServeSettings
 
+_ANYTHING: Final[TypeAdapter[Any]] = TypeAdapter(Any)
 _EVERY = "a vector was given: every category of its feature space was searched"
 
 
@@ -61,6 +62,25 @@ class SearchReply(BaseModel):
     reason: str
     results: list[Result]
 
+    def written(self) -> bytes:
+        """Return it as JSON."""
+        return self.model_dump_json().encode()
+
+
+class PlainReply(NamedTuple):
+    """The answer to a vector: the values of a `SearchReply`'s JSON, which nobody needs to check who made them."""
+
+    generation: int
+    spaces: dict[str, str]
+    object: None
+    others: tuple[()]
+    reason: str
+    results: list[dict[str, Any]]
+
+    def written(self) -> bytes:
+        """Return it as JSON, the same bytes as a `SearchReply`'s."""
+        return _ANYTHING.dump_json(self._asdict())
+
 
 @dataclass(frozen=True)
 class Searcher:
@@ -87,7 +107,7 @@ class Searcher:
             answer = answer_of(served.number, asked, ranked)
             return SearchReply(spaces=_spaces(served, asked.route.categories), **dict(answer))
 
-    def by_vector(self, data: bytes, query: SearchQuery) -> SearchReply:
+    def by_vector(self, data: bytes, query: SearchQuery) -> PlainReply:
         """Search by the JSON of a `VectorQuery`; the category in the body goes before the one in the address.
 
         Raises:
@@ -98,7 +118,7 @@ class Searcher:
         vector = body.array()
         category = body.category or query.category
         wanted = None if category is None else (category,)
-        with self.holder.pin(query.generation, body.space_id) as served:
+        with self.holder.pin(query.generation, body.space_id, category) as served:
             generation = served.generation
             ranked = search_ranked(
                 lambda count: generation.search_vectors(vector, wanted, count, body.space_id)[0],
@@ -111,13 +131,13 @@ class Searcher:
             searched = wanted or [
                 name for name, entry in entries.items() if entry.rows and entry.space_id == body.space_id
             ]
-            return SearchReply(
+            return PlainReply(
                 generation=served.number,
                 spaces=_spaces(served, searched),
                 object=None,
-                others=[],
+                others=(),
                 reason=_EVERY if category is None else f"category {category!r} was asked for",
-                results=results_of(ranked),
+                results=plain_results(ranked),
             )
 
 

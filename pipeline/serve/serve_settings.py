@@ -28,6 +28,8 @@ class ServeSettings(BaseModel):
     """Folder that polled releases are kept in, relative to the settings file; unused without a source."""
     public_key: Path | None = None
     """PEM file: only releases signed by its other half are pulled (extra `sign`)."""
+    allow_without_golden: bool = False
+    """Serve a release without golden queries, which nobody can check; one of before there were any is served anyway."""
     poll_seconds: float = Field(default=2.0, gt=0)
     """How often it is looked for a new release."""
     threads: int = Field(default=2, ge=1, le=256)
@@ -36,10 +38,14 @@ class ServeSettings(BaseModel):
     """Requests that may wait for a thread; one more is answered 429."""
     time_limit_seconds: float = Field(default=10.0, gt=0)
     """From the first byte of a request to its answer, waiting included; later is answered 504."""
+    bodies: int = Field(default=512, ge=1, le=100_000)
+    """Requests whose body may be on its way at one time; one more is answered 429."""
+    body_bytes: int = Field(default=256_000_000, ge=1)
+    """Bytes of all bodies held at one time; at least twice `max_bytes` are allowed."""
     max_bytes: int = Field(default=16_000_000, ge=1)
     """Bytes of a request's body."""
-    max_pixels: int = Field(default=50_000_000, gt=0, le=89_478_485)
-    """Width times height of a query picture."""
+    max_pixels: int = Field(default=50_000_000, gt=0, le=50_000_000)
+    """Width times height of a query picture; more than 50 million are never decoded for a query."""
     max_k: int = Field(default=200, ge=1, le=1000)
     """Results that one query may ask for."""
     api_key: SecretStr | None = None

@@ -26,6 +26,23 @@ class SpaceMismatch(FunnelgateError):
         )
 
 
+class WrongDimension(FunnelgateError):
+    """A query vector of another length than those of its feature space (HTTP 422).
+
+    Attributes:
+        found: Numbers in the query.
+        expected: Numbers in a vector of that space.
+    """
+
+    def __init__(self, found: int, expected: int, space_id: str) -> None:
+        """Build the message."""
+        self.found, self.expected = found, expected
+        super().__init__(
+            f"the query has {found} numbers, a vector of feature space {space_id!r} has {expected}: embed the query "
+            "with the model of that space"
+        )
+
+
 class UnknownGeneration(FunnelgateError):
     """A query for a generation that is not loaded (HTTP 409).
 

@@ -9,6 +9,7 @@ Split this way so that the worker knows no task, and a task knows nothing of lea
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,21 @@ def with_registered_versions(topology: Topology) -> Topology:
                 values[key] = pinned
         tasks[name] = spec.model_copy(update={"settings": values})
     return topology.model_copy(update={"tasks": tasks})
+
+
+def registered_labels(topology: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return (business, `name@number`) of everything numbered that a plan has frozen among its settings.
+
+    Args:
+        topology: As `Plan.config` keeps it; settings that no task has any more do no harm.
+    """
+    found = set()
+    for spec in topology.get("tasks", {}).values():
+        for key, value in (spec.get("settings") or {}).items():
+            labels = value.values() if isinstance(value, dict) else (value,)
+            if key in _NAMES:
+                found |= {(_NAMES[key], label) for label in labels if isinstance(label, str) and "@" in label}
+    return found
 
 
 def _module(task: str) -> Any:

@@ -118,7 +118,7 @@ def _collected(
     store: SqlStore, lake: Lake, topology: Topology, partitions: Partitions, merged: Sequence[Partition], planid: str
 ) -> Candidate:
     date = merged[0].leaf.date
-    models = _models(store, date)
+    models = models_of_spaces(store, date)
     entries: dict[str, CategoryIndex] = {}
     for part in merged:
         summary = json.loads(lake.read_bytes(f"{part.folder}/merge.json"))
@@ -170,8 +170,8 @@ def _entry(lake: Lake, part: Partition, summary: dict[str, Any], models: Mapping
     )
 
 
-def _models(store: SqlStore, date: Date) -> dict[str, str]:
-    """Return which model each feature space was made by, from the books of embed."""
+def models_of_spaces(store: SqlStore, date: Date) -> dict[str, str]:
+    """Return which model each feature space was made by, from the books of embed up to a day."""
     return {
         record.versions["space"]: record.versions["model"]
         for record in store.records(RecordQuery(tasks=("embed",), date_to=date))

@@ -54,7 +54,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
         try:
             probe(data, limits)
         except PictureError as error:
-            return "too_many_pixels" if error.reason == "too_many_pixels" else "not_an_image"
+            return "too_many_pixels" if error.reason in ("too_many_pixels", "too_many_scans") else "not_an_image"
         return None
 
     with leaf.create("pictures.bin") as file:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.drafting import draft_of
 from pipeline.release.pointer import current
-from pipeline.release.publishing import publish_release
+from pipeline.release.publishing import OlderDay, publish_release
 from pipeline.release.signing import Signer, private_key
 from pipeline.serve.ranking import RankSettings
 from pipeline.serve.rerankers import require_rerankers
@@ -77,23 +77,31 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     root = leaf.lake.folder()
     served = current(root)
     if served is not None and served.date > leaf.key.date:
-        leaf.books.drop("superseded", sorted(candidate.entries))
-        _log.warning("%s: release %d of %s is newer; not published", leaf.key, served.number, served.date)
+        _superseded(leaf, candidate, f"release {served.number} of {served.date} is newer")
         return
     verdict = _verdict(leaf, candidate)
     stale = stale_ancestors(leaf.store, leaf.topology, candidate.merged, plan=leaf.plan, tolerate=settings.tolerate)
     if stale:
         raise GateRefused(_refusal(leaf, [str(one) for one in stale]))
-    manifest = publish_release(
-        root,
-        draft_of(candidate, created_at=datetime.now(UTC)),
-        verdict=verdict,
-        waiver=None,
-        expected_inputs=candidate.inputs(),
-        signer=signer,
-    )
+    try:
+        manifest = publish_release(
+            root,
+            draft_of(candidate, created_at=datetime.now(UTC)),
+            verdict=verdict,
+            waiver=None,
+            expected_inputs=candidate.inputs(),
+            signer=signer,
+        )
+    except OlderDay as refused:  # a newer day was published while these indexes were written
+        _superseded(leaf, candidate, str(refused))
+        return
     leaf.books.measure("generation", manifest.number)
     leaf.books.keep(sorted(candidate.entries))
+
+
+def _superseded(leaf: LeafContext, candidate: Candidate, why: str) -> None:
+    leaf.books.drop("superseded", sorted(candidate.entries))
+    _log.warning("%s: not published: %s", leaf.key, why)
 
 
 def _refusal(leaf: LeafContext, stale: list[str]) -> str:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from pipeline.tasks.categorise import category_name
 from pipeline.window.duplicates import Duplicate
+from pipeline.window.speaker import speaker_of
 
 OFFER = pa.struct(
     [
@@ -96,11 +97,13 @@ def _hand_over(entry: dict[str, Any], row: dict[str, Any], day: Date) -> None:
 
 
 def _take_away(entries: dict[str, dict[str, Any]], delisted: set[tuple[str, str]]) -> None:
-    """Remove offers that went off the shelf; where the first one went, the next speaks for the picture."""
+    """Remove offers that went off the shelf; where the one that named it went, the next speaks."""
     if not delisted:
         return
     for entry in entries.values():
         left = [offer for offer in entry["offers"] if (offer["merchant"], offer["sku"]) not in delisted]
-        if left and len(left) < len(entry["offers"]) and entry["group"] not in {offer["group"] for offer in left}:
-            entry |= {name: left[0][name] for name in ("item", "group", "title")}
+        if left and len(left) < len(entry["offers"]):
+            speaker = speaker_of(entry["group"], entry["title"], left)
+            if speaker is not None:
+                entry |= {name: speaker[name] for name in ("item", "group", "title")}
         entry["offers"] = left

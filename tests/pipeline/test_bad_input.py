@@ -8,10 +8,12 @@ import struct
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pipeline.run_lock import RunLock
 from reporting.errors import EXIT_INFRASTRUCTURE, EXIT_USAGE, UsageError
@@ -127,14 +129,25 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
+def jpeg_of_many_scans() -> bytes:
+    """Return a small picture that would be decoded two hundred times over."""
+    buffer = BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 200 + data[-2:]
+
+
 def test_bad_pictures_are_dropped_each_under_its_reason(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = project.folder / "pictures"
     rows = [row(project.drawn(number), f"s{number}") for number in range(3)]
     (folder / "bomb.png").write_bytes(bomb(32_000))  # 1.02 G pixels, 1 GB as grey
+    (folder / "scans.jpg").write_bytes(jpeg_of_many_scans())
     (folder / "sparse.bin").write_bytes(b"")
     os.truncate(folder / "sparse.bin", 30_000_000)
     (folder / "secret.png").write_bytes((folder / "0.png").read_bytes())
-    rows += [row(f"pictures/{name}", name) for name in ("bomb.png", "sparse.bin", "secret.png", "gone.png")]
+    rows += [
+        row(f"pictures/{name}", name) for name in ("bomb.png", "scans.jpg", "sparse.bin", "secret.png", "gone.png")
+    ]
     rows.append(row("pictures", "a-folder"))
     project.manifest(DAY_1, rows)
     real = os.open
@@ -148,13 +161,13 @@ def test_bad_pictures_are_dropped_each_under_its_reason(project: Project, monkey
     run_here(project, DAY_1)
     with store_of(project) as store:
         (record,) = store.records(RecordQuery(tasks=("download",)))
-    assert (record.state, record.input, record.output) == (State.SUCCEEDED, 8, 3)
+    assert (record.state, record.input, record.output) == (State.SUCCEEDED, 9, 3)
     assert record.dropped == {
         "dead_link": 1,
         "no_permission": 1,
         "refused_address": 1,
         "too_large": 1,
-        "too_many_pixels": 1,
+        "too_many_pixels": 2,
     }
 
 

@@ -103,6 +103,22 @@ def assert_only(report: RebuildReport, day: Date, category: str) -> None:
     assert (report.diff.rows_added, report.diff.rows_removed) == (0, 0)  # the same ids, with other vectors
 
 
+def test_a_shard_that_was_damaged_by_one_bit_is_mended_by_a_rebuild(three_days: Project, copy_of: Copy) -> None:
+    project = copy_of(three_days)
+    root = project.folder / "lake"
+    released = release_of(root, 3)
+    shard = root / released.categories["red"].days[DAY_2].shard_path / "index.faiss"
+    sound = shard.read_bytes()
+    shard.chmod(0o644)
+    shard.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    with project.place() as place:
+        report = rebuild_day(place, DAY_2, categories=("red",), work=here)
+    assert (report.failures, report.exit_code) == ((), 0)
+    assert shard.read_bytes() == sound
+    assert report.after is not None
+    assert release_of(root, report.after).categories == released.categories
+
+
 @pytest.mark.slow
 def test_a_rebuild_that_the_gate_refuses_leaves_what_is_served(three_days: Project, copy_of: Copy) -> None:
     project = copy_of(three_days)

@@ -107,6 +107,18 @@ def test_an_older_day_does_not_replace_a_newer_release(three_days: Project, copy
     assert released_date(project) == str(DAY_3)
 
 
+def test_a_newer_day_published_while_an_older_one_is_written_stays_and_the_older_one_is_superseded(
+    three_days: Project, copy_of: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_of(three_days)
+    monkeypatch.setattr("pipeline.tasks.release.current", lambda _: None)  # as it was when the task began
+    (repair,) = rerun(project, DAY_1, tasks=("merge",))
+    with project.place() as place:
+        (record,) = place.store.records(RecordQuery(tasks=("release",), planids=(repair.planid,)))
+    assert (record.output, record.dropped) == (0, {"superseded": 3})
+    assert released_date(project) == str(DAY_3)
+
+
 def test_a_rerun_of_the_released_day_is_released_under_the_next_number(three_days: Project, copy_of: Copy) -> None:
     project = copy_of(three_days)
     before = found(project, "0.png")

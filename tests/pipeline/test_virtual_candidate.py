@@ -131,7 +131,10 @@ def test_the_quantizer_is_trained_on_the_first_day_and_each_day_books_its_drift(
     with three_days.place() as place:
         records = place.store.records(RecordQuery(tasks=("train",), categories=(category,)))
     assert len({record.versions["quantizer"] for record in records}) == 1
-    assert [set(record.metrics) for record in records] == [{"list_imbalance", "quantisation_error", "drift_ratio"}] * 3
+    assert [set(record.metrics) for record in records] == [
+        {"training_rows", "list_imbalance", "quantisation_error", "drift_ratio"}
+    ] * 3
+    assert len({record.metrics["training_rows"] for record in records}) == 1
     assert [record.metrics["drift_ratio"] for record in records] == pytest.approx(
         [1.0] * 3
     )  # one list of all: no drift

@@ -150,6 +150,15 @@ def test_an_offer_off_the_shelf_leaves_the_item_and_the_last_one_takes_it_along(
     assert ages(live) == {"a0": (0, 0)}  # to be taken off the shelf is not to be seen
 
 
+def test_the_title_of_an_offer_off_the_shelf_goes_though_another_of_its_product_stays() -> None:
+    rows = arrivals(("1", "a0", "m/1"), ("2", "a0", "n/2"))
+    rows = rows.set_column(rows.column_names.index("group"), "group", pa.array(["shoe", "shoe"]))
+    live, _ = pass_day(EMPTY, rows, DAY)
+    assert live["title"].to_pylist() == ["T1"]
+    live, _ = pass_day(live, arrivals(("1", "a0", "m/1", False)), DAY + timedelta(1))
+    assert (live["title"].to_pylist(), live["group"].to_pylist()) == (["T2"], ["shoe"])
+
+
 def test_an_offer_that_comes_back_to_the_shelf_is_new_again() -> None:
     live, _ = pass_day(EMPTY, arrivals(("1", "a0", "m/1")), DAY)
     live, _ = pass_day(live, arrivals(("1", "a0", "m/1", False)), DAY + timedelta(1))

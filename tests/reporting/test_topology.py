@@ -223,7 +223,8 @@ def test_the_declared_order_stands_where_edges_leave_a_choice():
 def test_the_default_pipeline_loads_and_its_tasks_are_the_designs(repository):
     path = repository / "pipeline" / "default.yaml"
     topology = Topology.load(path)
-    chain = "collect download quality hash dedup listing detect crop categorise embed train index merge evaluate release"
+    chain = "collect download quality hash dedup listing detect crop categorise embed train index merge evaluate "
+    chain += "release"
     assert topology.order == tuple(chain.split())
     assert topology.closure(("embed",)) == tuple(chain.split()[9:])
     fan_out = topology.task("categorise")

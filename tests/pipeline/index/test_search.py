@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.index.lists import decode, encode, index_vectors, read_rows, write_rows
 from pipeline.index.opened import OpenIndex, open_file
 from pipeline.index.quantizer import from_bytes, to_bytes, train_quantizer
-from pipeline.index.search import exact_search, search_index
+from pipeline.index.search import exact_search, search_index, search_one
 from pipeline.index.shard import build_shard
 from reporting.errors import DataError
 
@@ -37,6 +37,13 @@ def assert_same(got, expected):
     assert (got[0].dtype, got[1].dtype) == (np.float32, np.int64)
 
 
+def assert_alone(index, queries, k, nprobe, expected):
+    """The same rows for each query asked alone, without the padding."""
+    for query, distances, ids in zip(queries, *expected, strict=True):
+        wanted = [pair for pair in zip(distances.tolist(), ids.tolist(), strict=True) if pair[1] >= 0]
+        assert search_one(index, query[None], k, nprobe) == wanted
+
+
 # Small integer grids give many vectors of equal direction and many equal inner products.
 GRID = np.array([(a, b, c) for a in range(-2, 3) for b in range(-2, 3) for c in range(-2, 3) if a or b or c])
 DIRECTIONS = (GRID / np.linalg.norm(GRID, axis=1, keepdims=True)).astype(np.float32)
@@ -57,6 +64,7 @@ def test_search_equals_brute_force_on_vectors_full_of_exact_ties(picks, k, asked
     expected = brute_force(ids, vectors, queries, k)
     assert_same(search_index(index, queries, k, 4), expected)
     assert_same(exact_search(ids, vectors, queries, k), expected)
+    assert_alone(index, queries, k, 4, expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,6 +83,7 @@ def test_with_ids_to_keep_it_is_a_search_of_these_rows_alone(picks, k, dropped_t
     source = OpenIndex(index, keep=np.sort(ids[counting]))
     expected = brute_force(ids[counting], vectors[counting], DIRECTIONS[:3], k)
     assert_same(search_index(source, DIRECTIONS[:3], k, 4), expected)
+    assert_alone(source, DIRECTIONS[:3], k, 4, expected)
     assert source.rows == counting.sum()
 
 
@@ -101,6 +110,7 @@ def test_with_every_codec_it_is_brute_force_over_what_is_stored(codec):
     inner = OpenIndex(index).transform(DIRECTIONS)
     expected = brute_force(rows.ids, decode(index, rows.list_numbers, rows.codes), inner, 9)
     assert_same(search_index(index, DIRECTIONS, 9, 4), expected)
+    assert_alone(index, DIRECTIONS, 9, 4, expected)
     keep = np.sort(ids[::3])
     counting = np.isin(rows.ids, keep)
     stored = decode(index, rows.list_numbers[counting], rows.codes[counting])
@@ -222,6 +232,7 @@ def test_the_answer_to_a_query_does_not_depend_on_its_batch():
     together = search_index(index, vectors[:70], 5, 4)
     alone = [search_index(index, vectors[row : row + 1], 5, 4) for row in range(70)]
     assert_same(together, tuple(np.concatenate(column) for column in zip(*alone, strict=True)))
+    assert_alone(index, vectors[:70], 5, 4, together)
 
 
 @pytest.mark.parametrize("rows", [0, 2])
@@ -259,3 +270,14 @@ def test_the_distance_of_a_vector_to_itself_and_its_opposite_stay_in_range():
 def test_a_question_that_makes_no_sense_is_refused(queries, k, nprobe, message):
     with pytest.raises(DataError, match=message):
         search_index(from_bytes(QUANTIZER), queries, k, nprobe)
+    if len(queries) == 1:
+        full = from_bytes(build_shard(QUANTIZER, np.arange(len(DIRECTIONS)), DIRECTIONS))
+        for index in (from_bytes(QUANTIZER), full):
+            with pytest.raises(DataError, match=message):
+                search_one(index, queries, k, nprobe)
+
+
+def test_one_query_is_one():
+    for queries in (DIRECTIONS[:0], DIRECTIONS[:2]):
+        with pytest.raises(DataError, match=f"{len(queries)} queries, expected one"):
+            search_one(from_bytes(QUANTIZER), queries, 1, 1)

@@ -50,6 +50,9 @@ def overwrite(path: Path, data: bytes) -> None:
 
 
 def test_a_poll_brings_the_current_release_and_the_next_poll_brings_nothing(lake: Path, home: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read"):
+        follow(lake, home)  # the source is not there
+    lake.mkdir()
     assert follow(lake, home) is None  # nothing was ever published
     made = released(lake, "one")
     pulled = Consumer(str(lake), home).poll(NOW)
@@ -316,6 +319,7 @@ def test_the_pointer_of_another_resource_cannot_stand_in_for_it(lake: Path, home
 
 def test_a_resource_is_followed_by_its_channel_and_the_last_two_versions_stay(lake: Path, home: Path) -> None:
     consumer = ResourceConsumer(str(lake), home, "model", "lite0", "beta")
+    lake.mkdir()
     assert consumer.poll(NOW) is None
     for text in "abc":
         model(lake, text, channel="beta")

@@ -162,19 +162,20 @@ def test_takedowns_are_said_listed_and_lifted(project: Path, main_in: Main) -> N
 def test_resources_are_published_listed_moved_and_rolled_back(project: Path, main_in: Main) -> None:
     for text in ("a", "b"):
         (project / "weights").write_text(text)
-        asked = ("release", "resource", "publish", "model", "lite1", "weights", "--channel", "beta")
+        asked = ("release", "resource", "publish", "dictionary", "lite1", "weights", "--channel", "beta")
         refused = main_in(project, *asked)
         assert (refused.code, "a waiver instead of: no verdict" in refused.err) == (1, True)
         waived = ("--waive", "no verdict", "--by", "ana", "--why", "a first try of it", "--fact", "run=7")
         made = told(main_in, project, *asked, *waived)
     assert (made["number"], made["facts"], made["waiver"]["by"]) == (2, {"run": "7"}, "ana")
-    moved = main_in(project, "release", "resource", "point", "model", "lite1", "2")
+    moved = main_in(project, "release", "resource", "point", "dictionary", "lite1", "2")
     assert moved.out.endswith("is stable\n")
-    back = told(main_in, project, "release", "resource", "rollback", "model", "lite1", "1", "--by", "ana", "--why", WHY)
+    asked = ("release", "resource", "rollback", "dictionary", "lite1", "1", "--by", "ana", "--why", WHY)
+    back = told(main_in, project, *asked)
     assert (back["number"], back["rollback_to"]) == (3, 1)
     (row,) = told(main_in, project, "release", "resource", "list")
     assert (row["name"], row["channels"], len(row["versions"])) == ("lite1", {"beta": 2, "stable": 3}, 3)
-    asked = ("release", "pull", "--from", "lake", "--home", "home", "--resource", "model/lite1")
+    asked = ("release", "pull", "--from", "lake", "--home", "home", "--resource", "dictionary/lite1")
     assert told(main_in, project, *asked) == {"new": True, "version": 3}
     assert ObjectStore(project / "home").put_bytes(b"a") in back["files"][0]["sha256"]
 

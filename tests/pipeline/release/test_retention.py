@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.release.champion import promote, promotion
 from pipeline.release.durable import locked
+from pipeline.release.home import MARK
 from pipeline.release.numbered import LOCK
 from pipeline.release.objects import ObjectStore
 from pipeline.release.pins import Pin, pin, pinned
@@ -20,7 +21,7 @@ from pipeline.release.pointer import publish, release_of, releases
 from pipeline.release.registry import resolve_resource
 from pipeline.release.resource_files import materialise
 from pipeline.release.retention import Stored, drop_old, has_files, kept_releases, plan_sweep, sweep
-from reporting.errors import StoreError
+from reporting.errors import StoreError, UsageError
 from tests.pipeline.releasing import DAY, NOW, draft, files_under, model, released
 
 LATER = dt.datetime.now(dt.UTC) + dt.timedelta(days=30)
@@ -179,6 +180,9 @@ def test_a_home_drops_only_what_its_dropped_manifests_name(tmp_path: Path) -> No
         released(tmp_path, text)
     (tmp_path / "objects/note.txt").write_text("mine")
     ObjectStore(tmp_path).put_bytes(b"of nobody")
+    with pytest.raises(UsageError, match="is no consumer's home; nothing is dropped"):
+        drop_old(tmp_path, 2)
+    (tmp_path / MARK).write_text("{}")
     before = set(files_under(tmp_path))
     first = release_of(tmp_path, 1)
     assert set(drop_old(tmp_path, 2)) == {*first.files(), "releases/000001.json"}

@@ -116,20 +116,6 @@ def test_a_request_cut_off_while_it_runs_holds_its_place_until_its_thread_is_fre
     assert cut == ["running"]
 
 
-def test_a_body_that_does_not_come_is_cut_off():
-    cut: list[str] = []
-
-    async def ask(admission: Admission) -> None:
-        async with admission.admit() as place:
-            with pytest.raises(Refusal) as refused:
-                await place.read(asyncio.Event().wait())
-        assert refused.value.status == 504
-        assert admission.taken == 0
-
-    run(ask, limit=0.01, cut=cut)
-    assert cut == ["reading"]
-
-
 def test_a_client_that_hangs_up_frees_the_queue_of_its_request():
     gate, done, cut = threading.Event(), _nothing(), _nothing()
 
@@ -140,8 +126,9 @@ def test_a_client_that_hangs_up_frees_the_queue_of_its_request():
         second = asyncio.create_task(_through(admission, lambda: done.append(1), hung_up.wait()))
         await _until(lambda: admission.taken == 2)
         hung_up.set()
-        with pytest.raises(Refusal):
+        with pytest.raises(Refusal) as refused:
             await second
+        assert (refused.value.status, refused.value.error) == (499, "client_gone")
         await _until(lambda: admission.taken == 1)
         gate.set()
         await first

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import io
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from pipeline.release.withheld import Withheld, withheld, withhold
 from pipeline.serve.admission import Admission
@@ -95,6 +97,14 @@ def changed(site: Site, **settings: Any) -> Iterator[Admission]:
         admission.close()
 
 
+def of_many_scans() -> bytes:
+    """Return a small picture that would be decoded two thousand times over."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 200 + data[-2:]
+
+
 def wait_until(is_true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not is_true():
@@ -136,6 +146,14 @@ def test_a_vector_of_another_space_is_refused_with_both_ids(site):
     assert (said["error"], said["found"], said["expected"]) == ("space_mismatch", "means-9", ["means-1", "means-2"])
     assert set(said) == {"error", "found", "expected", "do"}
     assert site.by_vector(space="means-2", category="even").json()["expected"] == ["means-1"]
+
+
+def test_a_vector_of_another_dimension_is_refused_with_both_numbers(site):
+    dim = len(site.vector(1))
+    reply = site.client.post("/search", json={"vector": [1.0] * (dim + 1), "space_id": "means-1"})
+    said = reply.json()
+    assert (reply.status_code, said["error"]) == (422, "bad_vector")
+    assert (said["found"], said["expected"]) == (f"{dim + 1} numbers", f"{dim} numbers")
 
 
 def test_a_generation_that_is_not_held_is_refused_with_both_ids(site):
@@ -190,6 +208,7 @@ def test_nothing_is_answered_while_the_takedowns_cannot_be_read(site):
     [
         (b"<svg/>", PNG, 415, "not_an_image"),
         (encoded(scene((1, 20, 30, 110)))[:700], PNG, 422, "undecodable"),
+        (of_many_scans(), PNG, 413, "too_many_scans"),
         (b"x", {"Content-Type": "text/plain"}, 415, "unsupported_type"),
         (b"x", {}, 415, "unsupported_type"),
         (b"", PNG, 400, "empty_body"),
@@ -202,7 +221,7 @@ def test_a_wrong_body_is_refused_by_its_own_word(site, content, headers, status,
     with changed(site, max_bytes=60_000) as admission:
         reply = site.client.post("/search", content=content, headers=headers)
         assert (reply.status_code, reply.json()["error"]) in {(status, error), (status, "truncated")}
-        wait_until(lambda: admission.taken == 0)
+        wait_until(lambda: (admission.taken, admission.intake.taken, admission.intake.held_bytes) == (0, 0, 0))
 
 
 @pytest.mark.parametrize(
@@ -237,6 +256,7 @@ def test_a_picture_of_too_many_pixels_is_refused(site):
 def test_a_server_without_a_generation_lives_but_is_not_ready(tmp_path, monkeypatch):
     with site_of(make_library(tmp_path, monkeypatch), refreshed=False) as site:
         assert site.client.get("/healthz").status_code == 200
+        assert [site.client.head(path).status_code for path in ("/healthz", "/readyz")] == [200, 503]
         assert [site.client.get("/readyz").status_code, site.search(1).status_code] == [503, 503]
         assert site.client.get("/generation").json()["active"] is None
         site.holder.refresh()
@@ -294,6 +314,18 @@ def test_a_search_that_takes_too_long_is_cut_off_and_counted_and_health_answers_
         gate.opened.set()
 
 
+def test_slow_bodies_take_no_place_from_those_that_are_there(site):
+    url = site.client.base_url
+    head = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 99\r\n\r\n1234"
+    with changed(site, threads=1, queue=1) as admission, ExitStack() as lines:
+        for _ in range(10):
+            line = lines.enter_context(socket.create_connection((url.host, url.port or 0), timeout=20))
+            line.sendall(head)
+        wait_until(lambda: (admission.intake.taken, admission.intake.held_bytes) == (10, 40))
+        assert admission.taken == 0
+        assert site.search(1).status_code == 200
+
+
 def test_a_body_that_never_ends_is_cut_off(site):
     before = cut_off(site, "reading")
     with changed(site, time_limit_seconds=0.1):
@@ -307,13 +339,13 @@ def test_a_body_that_never_ends_is_cut_off(site):
 
 
 def post_and_hang_up(site: Site, body: bytes, declared: int, admission: Admission) -> None:
-    """Send a request and close the line as soon as it is admitted; returns when that was counted."""
+    """Send a request and close the line as soon as its body is awaited; returns when that was counted."""
     before, url = cut_off(site, "client_gone"), site.client.base_url
-    taken = admission.taken
+    taken = admission.intake.taken
     with socket.create_connection((url.host, url.port or 0), timeout=20) as line:
         head = f"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {declared}\r\n\r\n"
         line.sendall(head.encode() + body)
-        wait_until(lambda: admission.taken > taken)
+        wait_until(lambda: admission.intake.taken > taken)
     wait_until(lambda: cut_off(site, "client_gone") > before)
 
 

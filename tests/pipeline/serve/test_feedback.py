@@ -34,6 +34,8 @@ from tests.pipeline.http_server import client_of
 from tests.pipeline.searchable import encoded, make_library, scene
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+HIDDEN = {-1: WithheldList()}
+"""What the server of this module withholds now."""
 PICTURE, OTHER, THIRD = (encoded(scene((number, 20, 30, 110))) for number in (1, 2, 3))
 
 
@@ -144,7 +146,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Clien
         holder = Holder(Path(library.lake.full("")))
         holder.refresh()
         folder = library.folder / "feedback"
-        with client_of(make_app(holder, ServeSettings(feedback=folder, max_bytes=50_000), WithheldList)) as client:
+        app = make_app(holder, ServeSettings(feedback=folder, max_bytes=50_000), lambda: HIDDEN[-1])
+        with client_of(app) as client:
             yield client, folder
 
 
@@ -165,11 +168,20 @@ def test_feedback_on_a_release_that_is_gone_is_kept_without_its_product(site):
     assert (reply.status_code, reply.json()["shown_group"]) == (201, None)
 
 
+@pytest.mark.parametrize("hidden", [WithheldList(items=frozenset({4})), WithheldList(groups=frozenset({"g4"}))])
+def test_the_product_of_an_item_that_is_withheld_by_now_is_not_told(site, monkeypatch, hidden):
+    client, _ = site
+    monkeypatch.setitem(HIDDEN, -1, hidden)
+    reply = client.post("/feedback", json={"verdict": "wrong", "generation": 1, "item": 4})
+    assert (reply.status_code, reply.json()["shown_group"]) == (201, None)
+
+
 @pytest.mark.parametrize(
     ("body", "status", "error"),
     [
         ({"verdict": "bad", "generation": 1, "item": 1}, 422, "bad_value"),
         ({"verdict": "wrong", "generation": 1}, 422, "bad_value"),
+        ({"verdict": "wrong", "generation": 10**30, "item": 1}, 422, "bad_value"),
         ({"verdict": "wrong", "generation": 1, "item": 77}, 422, "unknown_item"),
         ({"verdict": "wrong", "generation": 1, "item": 1, "picture": "%%"}, 422, "bad_value"),
         ({"verdict": "wrong", "generation": 1, "item": 1, "picture": "PHN2Zy8+"}, 415, "not_an_image"),

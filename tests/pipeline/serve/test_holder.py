@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.release.manifest import DayRows
 from pipeline.release.pointer import POINTER, publish
 from pipeline.serve.holder import Holder
 from pipeline.serve.slots import State
@@ -149,6 +150,49 @@ def test_nothing_is_loaded_that_memory_has_no_room_for(home: Path, clock: Clock)
     assert holder.refresh().outcome == "swapped"
 
 
+def test_a_release_without_room_does_not_cost_the_generation_to_go_back_to(home: Path, clock: Clock) -> None:
+    free: list[int] = [1 << 30]
+    holder = Holder(home, now=clock, free_bytes=lambda: free[0])
+    sound = contents().sound
+    for name in ("a", "d"):
+        publish(home, sound[name])
+        assert holder.refresh().outcome == "swapped"
+    with holder.pin(1) as before:
+        freed = sum(shelf.items.size_bytes for shelf in before.generation.shelves.values())
+    publish(home, sound["b"])  # red is that of release 1, and stays in memory
+    with holder.pin(1) as before:
+        freed -= before.generation.shelves["red"].items.size_bytes
+    needed = sum((home / path).stat().st_size for path in _files(sound["b"]) - _files(sound["a"]))
+    free[0] = int(needed * 1.1) - freed - 1
+    assert free[0] > 0
+    assert holder.refresh().outcome == "refused"
+    assert (holder.status().previous, holder.rollback(), holder.rollback()) == (1, 1, 2)
+    clock.pass_by(61)
+    free[0] += 2
+    assert holder.refresh().outcome == "swapped"  # what release 1 gives back makes up for the rest
+
+
+def test_a_release_that_could_have_golden_queries_and_has_none_is_let_in_only_where_that_is_allowed(
+    home: Path, holder: Holder, clock: Clock
+) -> None:
+    sound = contents().sound["b"]
+    nothing = {"golden_path": None, "golden_sha256": None}
+    day = DayRows(shard_path="shards/x", shard_sha256="0" * 64, rows=120, rows_sha256="0" * 64)
+    noted = {
+        name: entry.model_copy(update={"days": {clock.now.date(): day}}) for name, entry in sound.categories.items()
+    }
+    assert [slot.golden for slot in holder.status().slots] == [True, None]
+    publish(home, sound.model_copy(update=nothing | {"categories": noted}))
+    done = holder.refresh()
+    assert (done.outcome, holder.status().active) == ("refused", 1)
+    assert "no golden queries" in done.reason
+    careless = Holder(home, now=clock, free_bytes=lambda: None, allow_without_golden=True)
+    assert careless.refresh().outcome == "swapped"
+    publish(home, sound.model_copy(update=nothing))  # of before there were any
+    assert holder.refresh().outcome == "swapped"
+    assert [slot.golden for slot in holder.status().slots] == [True, False]
+
+
 def _files(draft: object) -> set[str]:
     categories = getattr(draft, "categories").values()  # noqa: B009
     return {path for entry in categories for path in (entry.index_path, entry.items_path)}
@@ -220,6 +264,40 @@ def test_one_category_of_another_model_is_never_asked_across_spaces(home: Path, 
         assert everywhere == contents().answers["c"]["red", "space-1"]
 
 
+def test_no_category_is_lost_to_old_clients_while_one_of_them_changes_its_model(home: Path, holder: Holder) -> None:
+    publish(home, contents().sound["c"])  # blue is of space-2 now, red as before
+    holder.refresh()
+    asked_for = {
+        ("space-1", "blue"): 1,
+        ("space-1", "red"): 2,
+        ("space-2", "blue"): 2,
+        ("space-1", None): 1,
+        ("space-2", None): 2,
+    }
+    for (space, category), number in asked_for.items():
+        with holder.pin(None, space, category) as served:
+            assert (space, category, served.number) == (space, category, number)
+    with pytest.raises(SpaceMismatch) as refused, holder.pin(None, "space-2", "red"):
+        pass
+    assert (refused.value.found, refused.value.expected) == ("space-2", ("space-1",))
+    with holder.pin(None, "space-1", "no such category") as served:
+        assert served.number == 2  # the search names the nearest
+    assert holder.rollback() == 1
+    with holder.pin(None, "space-1") as served:
+        assert served.number == 1
+
+
+def test_a_release_that_was_rolled_back_from_does_not_answer_for_the_one_that_did(home: Path, clock: Clock) -> None:
+    holder = Holder(home, now=clock, free_bytes=lambda: None)
+    for name in ("c", "d", "c"):
+        more = {"rollback_to": 1} if holder.status().active == 2 else {}
+        publish(home, contents().sound[name].model_copy(update=more))
+        holder.refresh()
+    with holder.pin(None, "space-2") as served:  # red was of space-2 in release 2 only
+        assert served.number == 3
+    assert holder.status().previous == 2
+
+
 def test_a_rollback_is_at_once_and_no_poll_takes_it_back(home: Path, holder: Holder) -> None:
     with pytest.raises(UsageError, match="no other generation"):
         holder.rollback()
@@ -276,3 +354,31 @@ def test_the_status_tells_both_slots(home: Path, holder: Holder) -> None:
     assert (first.state, first.number, first.queries, first.spaces["blue"]) == (State.READY, 1, 1, "space-1")
     assert (second.state, second.number, second.queries, second.spaces["blue"]) == (State.ACTIVE, 2, 0, "space-2")
     assert second.rows == {"blue": 120, "red": 120}
+
+
+def test_a_pointer_that_cannot_be_read_is_a_refusal_and_the_old_release_serves_on(home: Path, holder: Holder) -> None:
+    before = (home / POINTER).read_bytes()
+    (home / POINTER).unlink()
+    (home / POINTER).mkdir()
+    done = holder.refresh()
+    assert (done.outcome, done.number) == ("refused", None)
+    assert "IsADirectoryError" in done.reason
+    assert holder.is_ready
+    (home / POINTER).rmdir()
+    (home / POINTER).write_bytes(before)
+    assert holder.refresh().outcome == "unchanged"
+
+
+@pytest.mark.parametrize("step", ["verify_release", "open_release", "warm"])
+def test_whatever_loading_raises_is_a_refusal(
+    home: Path, holder: Holder, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("a kind that nobody caught")
+
+    monkeypatch.setattr(f"pipeline.serve.holder.{step}", fail)
+    publish(home, contents().sound["b"])
+    done = holder.refresh()
+    assert (done.outcome, done.number) == ("refused", 2)
+    assert "KeyError" in done.reason
+    assert holder.status().active == 1

@@ -166,7 +166,11 @@ class Serving(RuleBasedStateMachine):
         query = Query(self.holder.pin(number, space))
         self.running.append(query)
         if number is None and (space is None or space in spaces[status.active]):
-            assert query.served.number == status.active
+            categories = {slot.number: slot.spaces for slot in status.slots}
+            before = {} if status.previous is None else categories[status.previous]
+            left = [name for name in before if space == before[name] != categories[status.active][name]]
+            newest = status.active is not None and status.active == max(filter(None, categories))
+            assert query.served.number == (status.previous if left and newest else status.active)
         assert number is None or query.served.number == number
         assert space is None or space in query.served.spaces
 

@@ -62,6 +62,9 @@ def test_an_unknown_id_is_named() -> None:
     items = ItemTable(table_of(rows_of([1, 5])), "items.parquet")
     with pytest.raises(KeyError, match="3"):
         items.rows([1, 3, 4])
+    with pytest.raises(KeyError, match="0"):
+        items.groups([5, 0])
+    assert -1 not in items
     with pytest.raises(KeyError, match="6"):
         _ = items[6]
     assert items.get(6) is None

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
+from pipeline.images.decode import DecodeLimits
 from pipeline.models.detections import Box
 from pipeline.serve.limits import VectorQuery, body_kind, box_of, check_picture, parse_json, read_body
 from pipeline.serve.refusal import Refusal
@@ -29,6 +31,12 @@ async def _chunks(parts: list[bytes], taken: list[int]) -> AsyncIterator[bytes]:
 
 def read(parts: list[bytes], declared: str | None, limit: int, taken: list[int] | None = None) -> bytes:
     return asyncio.run(read_body(_chunks(parts, [] if taken is None else taken), declared, limit))
+
+
+def test_a_limit_of_pixels_that_no_query_is_decoded_up_to_cannot_be_set():
+    assert ServeSettings(max_pixels=50_000_000).max_pixels == DecodeLimits().max_pixels
+    with pytest.raises(ValidationError):
+        ServeSettings(max_pixels=50_000_001)
 
 
 @settings(max_examples=40)

@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from pipeline.release.withheld import WithheldList
+from pipeline.release.withheld import FILE, Withheld, WithheldList, withheld, withhold
 from pipeline.serve.app import make_app
 from pipeline.serve.holder import Holder, Refreshed
 from pipeline.serve.poller import Poller
@@ -49,8 +50,10 @@ def test_requests_answers_and_refusals_are_counted_by_what_they_were(tmp_path, m
     assert found[f"{name}refused_total", ("space_mismatch",)] == 1
     assert found[f"{name}search_seconds_count", ("picture",)] == 5
     assert found[f"{name}request_seconds_count", ("/search",)] == 7
-    gauges = {key: found[f"{name}{key}", ()] for key in ("ready", "generation", "places", "places_limit", "running")}
-    assert gauges == {"ready": 1, "generation": 1, "places": 0, "places_limit": 7, "running": 0}
+    gauges = {
+        key: found[f"{name}{key}", ()] for key in ("ready", "generation", "places", "places_limit", "running", "golden")
+    }
+    assert gauges == {"ready": 1, "generation": 1, "places": 0, "places_limit": 7, "running": 0, "golden": 0}
     assert found[f"{name}swaps_total", ()] == 1
     assert found[f"{name}slot_queries", ("1", "0", "active")] == 0
 
@@ -60,6 +63,10 @@ def test_two_servers_of_one_process_count_apart(tmp_path):
     with client_of(apps[0]) as one, client_of(apps[1]) as other:
         one.get("/healthz")
         assert ("funnelgate_serve_requests_total", ("/healthz", "200")) not in read(other.get("/metrics").text)
+
+
+def client_of_same(client: httpx.Client) -> httpx.Client:
+    return httpx.Client(base_url=client.base_url, timeout=20)
 
 
 class Pointer:
@@ -112,3 +119,120 @@ def test_a_poller_looks_at_once_and_stops_between_two_looks():
     poller.start()
     assert looked.wait(20)
     poller.stop()
+
+
+class Failing:
+    """A holder whose looks raise what nobody thought of."""
+
+    def refresh(self) -> Refreshed:
+        raise ZeroDivisionError("nobody thought of it")
+
+
+def test_nothing_that_a_look_raises_ends_the_looking():
+    looks: list[str] = []
+
+    def pull() -> None:
+        raise KeyError("a kind that nobody caught")
+
+    holder: Any = Failing()
+    counted: list[str] = []
+    poller = Poller(holder, seconds=1, pull=pull, counted=counted.append, looked=lambda: looks.append("looked"))
+    for _ in range(2):
+        poller.look()
+    assert counted == ["failed"] * 4
+    assert looks == ["looked"] * 2
+
+    def told(_: Refreshed) -> None:
+        raise BrokenPipeError("nobody reads standard error any more")
+
+    holder = Pointer(*[Refreshed(outcome="swapped", number=number) for number in (1, 2)])
+    counted = []
+    poller = Poller(holder, seconds=1, told=told, counted=counted.append)
+    for _ in range(2):
+        poller.look()
+    assert counted == ["swapped", "failed"] * 2
+
+
+def test_a_poller_is_not_waited_for_longer_than_allowed():
+    began, go_on = threading.Event(), threading.Event()
+
+    class Stuck:
+        def refresh(self) -> Refreshed:
+            began.set()
+            go_on.wait(20)
+            return Refreshed(outcome="nothing")
+
+    holder: Any = Stuck()
+    poller = Poller(holder, seconds=3600)
+    poller.start()
+    assert began.wait(20)
+    assert not poller.stop(0.0)
+    go_on.set()
+    assert poller.stop(20)
+
+
+def test_metrics_tell_of_takedowns_that_cannot_be_read_and_of_the_last_look(tmp_path):
+    damaged = [True]
+
+    def listed() -> WithheldList:
+        if damaged[0]:
+            raise StoreError("WITHHELD.jsonl:1: is no takedown")
+        return WithheldList()
+
+    app = make_app(Holder(tmp_path), ServeSettings(feedback=None), listed)
+    with client_of(app) as client:
+        name = "funnelgate_serve_"
+        found = read(client.get("/metrics").text)
+        assert found[f"{name}withheld_readable", ()] == 0
+        assert (f"{name}withheld", ()) not in found
+        assert client.get("/readyz").status_code == 503
+        damaged[0] = False
+        before = found[f"{name}last_look_seconds", ()]
+        found = read(client.get("/metrics").text)
+        assert (found[f"{name}withheld_readable", ()], found[f"{name}withheld", ()]) == (1, 0)
+        assert found[f"{name}last_look_seconds", ()] > before
+        app.state.serving.metrics._last_look -= 1000
+        assert read(client.get("/metrics").text)[f"{name}last_look_seconds", ()] > 1000
+        app.state.serving.metrics.looked()
+        assert read(client.get("/metrics").text)[f"{name}last_look_seconds", ()] < 1000
+
+
+def test_takedowns_that_take_long_to_read_hold_up_nobody_else(tmp_path):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def listed() -> WithheldList:
+        asked.set()
+        assert go_on.wait(20)
+        return WithheldList()
+
+    app = make_app(Holder(tmp_path), ServeSettings(feedback=None), listed)
+    with client_of(app) as client, client_of_same(client) as other:
+        waits = threading.Thread(target=lambda: other.get("/readyz"))
+        waits.start()
+        try:
+            assert asked.wait(20)
+            assert client.get("/healthz").status_code == 200
+        finally:
+            go_on.set()
+            waits.join(20)
+
+
+def test_a_server_that_lost_its_takedowns_answers_nothing_until_they_are_back(tmp_path, monkeypatch):
+    library = make_library(tmp_path, monkeypatch)
+    root = Path(library.lake.full(""))
+    said = {"kind": "item", "value": "1", "by": "ana", "why": "asked to", "at": "2026-11-23T09:00:00Z"}
+    withhold(root, Withheld.model_validate(said))
+    holder = Holder(root)
+    assert holder.refresh().outcome == "swapped"
+    app = make_app(holder, ServeSettings(feedback=None), lambda: withheld(root))
+    picture: dict[str, Any] = {"content": library.items[1].data, "headers": {"Content-Type": "image/png"}}
+    with client_of(app) as client:
+        shown = [one["item"] for one in client.post("/search", **picture).json()["results"]]
+        assert shown
+        assert 1 not in shown
+        (root / FILE).rename(root / "aside")
+        assert client.post("/search", **picture).status_code == 503
+        assert client.get("/readyz").status_code == 503
+        assert read(client.get("/metrics").text)["funnelgate_serve_withheld_readable", ()] == 0
+        (root / "aside").rename(root / FILE)
+        assert [one["item"] for one in client.post("/search", **picture).json()["results"]] == shown

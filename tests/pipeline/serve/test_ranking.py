@@ -134,6 +134,17 @@ def test_an_item_without_the_offer_that_named_it_goes_by_the_next_one():
     assert (one.group, one.title, [left["sku"] for left in one.offers]) == ("boot", "offer 2", ["s2"])
 
 
+def test_the_title_of_a_withheld_offer_goes_though_another_of_its_product_stays():
+    shop = Shop()
+    first, second = offer(1, "shoe"), offer(2, "shoe")
+    shop.add("shoe", [first, offer(3, "boot"), second])
+    shop.rows[1]["title"] = first["title"]
+    (one,) = shop.rank(withheld=WithheldList(offers=frozenset({("m1", "s1")})))
+    assert (one.group, one.title) == ("shoe", second["title"])
+    (one,) = shop.rank(withheld=WithheldList(offers=frozenset({("m2", "s2")})))
+    assert (one.group, one.title) == ("shoe", first["title"])
+
+
 def test_an_item_table_of_before_offers_named_their_product_is_filtered_by_the_items():
     shop = Shop()
     shop.add("shoe", [{"merchant": "m", "sku": "1", "title": "t"}])

@@ -85,6 +85,9 @@ def test_before_and_after_the_merge_the_answers_are_the_same(lake: Lake, entry: 
         assert virtual.search_vectors(queries, ("red",), 7, "space-1") == physical.search_vectors(
             queries, ("red",), 7, "space-1"
         )
+    for generation in (virtual, physical):
+        alone = [generation.search_vectors(query[None], ("red",), 7, "space-1")[0] for query in queries]
+        assert alone == generation.search_vectors(queries, ("red",), 7, "space-1")
     ids = np.concatenate(list(TAKEN.values()))
     exact = exact_search(ids, VECTORS[ids], queries, 7)[1].tolist()
     assert [[hit.id for hit in hits] for hits in virtual.search_vectors(queries, ("red",), 7, "space-1")] == exact
