@@ -47,7 +47,8 @@ def test_a_row_shows_the_offers_that_nothing_withholds_and_none_of_a_withheld_it
     ]
 
     def left(group: str = "g", **named: Any) -> list[str]:
-        found = WithheldList(**{name: frozenset(values) for name, values in named.items()})
+        sets: dict[str, Any] = {name: frozenset(values) for name, values in named.items()}
+        found = WithheldList(**sets)
         return [f"{one['merchant']}/{one['sku']}" for one in found.offers_left(7, PICTURE, group, offers)]
 
     assert left() == left(items=[8], pictures=["b" * 64], groups=["x"], offers=[("zoo", "2")])
