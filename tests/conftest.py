@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -62,6 +63,19 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("FUNNELGATE_") and name not in ("FUNNELGATE_SHARED", "FUNNELGATE_REQUIRE"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Where one test sends our logs, and from which level on, must not decide another: set back after each."""
+    root = logging.getLogger("funnelgate")
+    handlers, level, propagate = list(root.handlers), root.level, root.propagate
+    yield
+    for handler in [one for one in root.handlers if one not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    root.propagate = propagate
 
 
 @pytest.fixture(scope="session")

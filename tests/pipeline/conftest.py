@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -87,7 +86,7 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-def main_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+def main_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run `funnelgate ARGUMENTS` in this process, in a folder: for commands that end before any worker starts."""
 
     def main(folder: Path, *arguments: str) -> Ended:
@@ -100,9 +99,4 @@ def main_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         assert isinstance(ended.value.code, int)
         return Ended(ended.value.code, printed.out, printed.err)
 
-    yield main
-    root = logging.getLogger("funnelgate")
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.propagate = True
+    return main

@@ -22,12 +22,7 @@ def lines(tmp_path):
     """Send our logs to a file; return a function that reads them."""
     path = tmp_path / "logs" / "funnelgate.log"
     log_to(path, "DEBUG")
-    yield lambda: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    root = logging.getLogger("funnelgate")
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.propagate = True
+    return lambda: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_line_has_the_ecs_names(lines):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from datetime import timedelta
 
 import pytest
@@ -83,12 +82,7 @@ def test_a_file_that_cannot_be_written_is_tried_again(tmp_path):
 def product_log(tmp_path):
     path = tmp_path / "funnelgate.log"
     log_to(path)
-    yield path
-    root = logging.getLogger("funnelgate")
-    for handler in list(root.handlers):
-        root.removeHandler(handler)
-        handler.close()
-    root.propagate = True
+    return path
 
 
 def test_without_a_file_it_writes_into_the_log_of_funnelgate(product_log):

@@ -88,7 +88,7 @@ def test_a_wrong_line_of_qrels_is_named(tmp_path, text, line, found):
     assert found in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", gzip.compress(b"")])
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", gzip.compress(b"", mtime=0)])
 def test_a_file_without_a_line_is_refused(tmp_path, text):
     with pytest.raises(DataError, match="holds no line; expected lines of `query Q0"):
         read_run(written(tmp_path, text))
