@@ -219,24 +219,23 @@ class Holder:
         return self._load(served)
 
     def _verified(self, manifest: ReleaseManifest) -> Served:
-        """Verify a release and that there is memory for it; once where it must wait for room.
+        """Verify a release, once where it must wait for room; and that there is memory for it now.
 
         Memory is looked at before anything is unloaded for it: a refused release never costs the one to go back to.
         """
-        before = self._waiting
-        if before is None or before.manifest != manifest:
-            self._waiting = None
-            with self._lock:
-                active = self._slots.active
-                others = {at: one.generation for (at, _), one in self._held.items()}
-            before = verify_release(self._home, manifest, loaded=others.values())
+        with self._lock:
+            active = self._slots.active
+            others = {at: one.generation for (at, _), one in self._held.items()}
+        served, self._waiting = self._waiting, None
+        if served is None or served.manifest != manifest:
+            served = verify_release(self._home, manifest, loaded=others.values())
             if self._golden and not self._allow_without_golden:
                 require_golden(manifest)
-            leaving = [one for at, one in others.items() if at != active]
-            staying = [one for at, one in others.items() if at == active]
-            require_memory(before, self._free_bytes(), leaving=leaving, staying=staying)
-            self._waiting = before
-        return before
+        leaving = [one for at, one in others.items() if at != active]
+        staying = [one for at, one in others.items() if at == active]
+        require_memory(served, self._free_bytes(), leaving=leaving, staying=staying)
+        self._waiting = served
+        return served
 
     def _load(self, served: Served) -> Refreshed:
         number = served.number

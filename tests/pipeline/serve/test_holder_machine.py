@@ -59,6 +59,7 @@ class Serving(RuleBasedStateMachine):
         self.running: list[Query] = []
         self.draining: dict[int | None, dt.datetime] = {}
         self.activated: list[int] = []
+        self.shared: set[str] = set()  # of what was loaded then, what the release that waits for room holds on to
         self.holder = self.started()
 
     def started(self) -> Holder:
@@ -101,8 +102,13 @@ class Serving(RuleBasedStateMachine):
 
     def refreshed(self) -> str:
         before = self.holder.status().active
+        loaded = self.loaded()
         busy = {slot.number for slot in self.holder.status().slots if slot.queries}
         done = self.holder.refresh()
+        if done.outcome != "draining":
+            self.shared = set()
+        elif done.number is not None:
+            self.shared |= self.files(done.number) & loaded
         slots = self.holder.status().slots
         self.draining = {
             slot.number: self.draining.get(slot.number, self.now) for slot in slots if slot.state is State.DRAINING
@@ -124,13 +130,16 @@ class Serving(RuleBasedStateMachine):
 
     @rule()
     def refresh_without_memory(self) -> None:
-        held = {slot.number for slot in self.holder.status().slots}
+        loaded = self.loaded() | self.shared
         self.free = 0
         outcome = self.refreshed()
         self.free = 1 << 40
         if outcome == "swapped":  # I6: only what needed nothing
-            files = [self.files(number) for number in held if number in self.published]
-            assert self.files(self.activated[-1]) <= set().union(*files)
+            assert self.files(self.activated[-1]) <= loaded
+
+    def loaded(self) -> set[str]:
+        numbers = {slot.number for slot in self.holder.status().slots}
+        return set().union(*(self.files(number) for number in numbers if number in self.published))
 
     def files(self, number: int) -> set[str]:
         draft = contents().sound.get(self.published[number])
