@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -285,10 +285,16 @@ checks.cli.add_to(app)
 evaluation.cli.add_to(app)
 
 
+@cache
+def command_line() -> Callable[..., object]:
+    """Return the command line as it is run; made once a process, for that takes 0.1 s."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line; our own errors print one message and end with their exit code."""
     try:
-        result = app(prog_name="funnelgate", standalone_mode=False)
+        result = command_line()(prog_name="funnelgate", standalone_mode=False)
     except FunnelgateError as error:
         typer.secho(f"error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(error.exit_code)
