@@ -2,8 +2,8 @@
 
 Marked are the files of the last K releases, of the champion, of pinned releases, of the last K versions of each
 resource, of what its channels and the kept releases name, and what the caller hands in (shards that a plan still
-reads). Swept is only what lies in the content store, the shards and the laid-out resources, and is older than the
-grace: what a running merge has just written is not named by anything yet.
+reads). Swept is only what lies in the content store, the shards, the laid-out resources and the prepared queries, and
+is older than the grace: what a running merge has just written is not named by anything yet.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from pipeline.release.resources import Resource
 from reporting.errors import ContractViolation, StoreError, UsageError
 
 SHARDS = "shards"
+PREPARED = "prepared"  # queries of earlier judgements: made again where they are missing
 SWEPT = ".swept-"
 KEEP = 3
 GRACE = timedelta(days=7)
@@ -216,7 +217,7 @@ def _stored(root: Path) -> Iterator[Stored]:
     for folder, _, files in os.walk(root / SHARDS):
         if files or Path(folder).name.startswith(SWEPT):
             yield _measured(root, Path(folder))
-    for path in (root / MATERIALISED).glob("*/*/*"):
+    for path in (*(root / MATERIALISED).glob("*/*/*"), *(root / PREPARED).glob("*")):
         yield _measured(root, path)
 
 

@@ -14,6 +14,7 @@ from pipeline.release.pointer import current, release_of
 from pipeline.release.withheld import withheld
 from pipeline.serve.generation import Generation
 from pipeline.serve.hidden import hidden_ids
+from pipeline.serve.prepared import Prepared
 from pipeline.serve.under_test import UnderTest
 from pipeline.tasks.candidate import Candidate, catalog_rows, inputs_of
 from reporting.errors import UsageError
@@ -24,7 +25,12 @@ def under_test(candidate: Candidate) -> UnderTest:
     generation = Generation(candidate.lake, candidate.entries, candidate.front, candidate.ranking)
     hidden = withheld(Path(candidate.lake.full("")))
     return UnderTest(
-        f"candidate of {candidate.date}", generation, candidate.inputs(), candidate.catalog, withheld=hidden
+        f"candidate of {candidate.date}",
+        generation,
+        candidate.inputs(),
+        candidate.catalog,
+        Prepared(candidate.lake),
+        hidden,
     )
 
 
@@ -82,7 +88,8 @@ def open_release(lake: Lake, partitions: Partitions, number: str) -> UnderTest:
         Generation(lake, manifest.categories, manifest.front, manifest.ranking),
         inputs_of(manifest.categories, manifest.front, manifest.ranking),
         lambda: catalog_rows(partitions, lake, manifest.date),
-        withheld=withheld(root),
+        Prepared(lake),
+        withheld(root),
     )
 
 

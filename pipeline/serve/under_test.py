@@ -8,7 +8,6 @@ a picture's objects the nearest one counts.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,13 +25,12 @@ from pipeline.serve.answer import ask_ranked
 from pipeline.serve.generation import EVERY_LIST, Generation, Neighbour
 from pipeline.serve.hidden import OfRecord, hidden_ids, of_record
 from pipeline.serve.judged_order import search_shown
-from pipeline.serve.query import KnownVectors, QueryObject, Route, Vectors, decide_all, find_objects, route
+from pipeline.serve.prepared import Prepared
+from pipeline.serve.query import KnownVectors, Route, Vectors, route
 from pipeline.tasks.candidate import CatalogRow, stands_for
 
 if TYPE_CHECKING:
-    from pipeline.category.decision import Decision
     from pipeline.models.session import Float32
-    from pipeline.serve.front import QueryFront
     from pipeline.serve.shelf import Shelf
 
 NOTHING_WITHHELD = WithheldList()
@@ -65,35 +63,6 @@ class _Prepared(NamedTuple):
     places: list[int]
     vectors: Vectors
     routes: list[Route]
-
-
-class _Query(NamedTuple):
-    """One query as a front makes it: its vector in each feature space, and its predicted category."""
-
-    vectors: dict[str, Float32]
-    decision: Decision | None
-
-
-class Prepared:
-    """Queries that were found, cut out and embedded once, for every system with the same front.
-
-    Finding objects is most of the work of a query. What is kept is a vector for each picture and space, no pixels.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[QueryFront | None, str], _Query | PictureError] = {}
-
-    def of(self, generation: Generation, pictures: Sequence[bytes]) -> list[_Query | PictureError]:
-        """Return each picture's query; what is not known yet is prepared in one batch."""
-        keys = [(generation.front, hashlib.sha256(picture).hexdigest()) for picture in pictures]
-        spaces = {entry.space_id for entry in generation.entries.values() if entry.rows}
-        new = {key: picture for key, picture in zip(keys, pictures, strict=True) if not self._has(key, spaces)}
-        self._known |= dict(zip(new, _prepare(generation, list(new.values())), strict=True))
-        return [self._known[key] for key in keys]
-
-    def _has(self, key: tuple[QueryFront | None, str], spaces: set[str]) -> bool:
-        known = self._known.get(key)
-        return isinstance(known, PictureError) or (known is not None and spaces <= known.vectors.keys())
 
 
 @dataclass(frozen=True)
@@ -318,23 +287,6 @@ def _ready(
     filled = _filled(generation)
     routes = [route(None, query.decision, filled) for _, query in seen]
     return _Prepared([at for at, _ in seen], KnownVectors(dict(known)), routes), errors
-
-
-def _prepare(generation: Generation, pictures: Sequence[bytes]) -> list[_Query | PictureError]:
-    """Find, cut out, decide and embed; in every space that the generation has rows in."""
-    if not pictures:
-        return []
-    objects = find_objects(generation.opened, pictures)
-    seen = [one for one in objects if isinstance(one, QueryObject)]
-    vectors = Vectors([one.pixels for one in seen])
-    decisions = decide_all(generation.opened, seen, vectors)
-    embedders = generation.embedders()
-    of_space = {embedder.space_id: vectors.of(embedder, range(len(seen))) for embedder in embedders}
-    queries = iter(
-        _Query({space: rows[row] for space, rows in of_space.items()}, decision)
-        for row, decision in enumerate(decisions)
-    )
-    return [one if isinstance(one, PictureError) else next(queries) for one in objects]
 
 
 def _filled(generation: Generation) -> list[str]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -19,10 +19,14 @@ _FOLLOWED = (
     "pipeline.index",
     "pipeline.fetch",
     "pipeline.quantizers",
+    "pipeline.serve.prepared",
+    "pipeline.serve.query",
     "pipeline.source",
     "pipeline.window",
 )
 """Code that decides about a task's output; the runner around it (leases, lake, plans) does not."""
+
+_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b|import[ \t]+(\w[\w., \t]*))", re.MULTILINE)
 
 
 def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
@@ -34,7 +38,7 @@ def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
     if hasattr(settings, "models"):
         settings = settings.model_copy(update={"model": model, "models": {}})
     found = {
-        "code": _code(TASKS[task]),
+        "code": code_of(TASKS[task]),
         "settings": hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16],
     }
     if isinstance(model, str):
@@ -55,15 +59,16 @@ def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
 
 
 @functools.cache
-def _code(module: str) -> str:
-    """Hash the source of a module and of what it imports from the followed folders."""
+def code_of(module: str) -> str:
+    """Return a hash of the source of a module and of what it imports, and so on, from the followed folders."""
     digest = hashlib.sha256()
-    for name, path in sorted(_sources(module).items()):
+    for name, path in sorted(followed_sources(module).items()):
         digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _sources(module: str) -> dict[str, Path]:
+def followed_sources(module: str) -> dict[str, Path]:
+    """Return the files that `code_of` hashes, by the name of the module."""
     found: dict[str, Path] = {}
     todo = [module]
     while todo:
@@ -79,10 +84,8 @@ def _sources(module: str) -> dict[str, Path]:
 
 
 def _imports(path: Path) -> list[str]:
+    """Return what a file imports, at any depth; found line by line, for parsing them all takes a second."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+    for found in _IMPORT.finditer(path.read_text(encoding="utf-8")):
+        names += [found[1]] if found[1] else [name.split()[0] for name in found[2].split(",")]
     return names

@@ -51,6 +51,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
     "prometheus_client": ("pipeline/serve/prom.py",),
     "pyarrow": (
         "pipeline/lake.py",
+        "pipeline/serve/prepared.py",
         "pipeline/sources.py",
         "pipeline/source_rows.py",
         "pipeline/tasks/",
