@@ -98,7 +98,7 @@ def test_what_another_front_code_or_library_made_is_not_used(
     elif what == "code":
         monkeypatch.setattr(module, "code_of", lambda name: "other")
     else:
-        monkeypatch.setattr(module.importlib.metadata, "version", lambda name: "99")
+        monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
     Prepared(library.lake).of(made, pictures(library))
     assert library.models.detector.calls == [6]
     assert len({path.parent for path in kept(library)}) == 2
