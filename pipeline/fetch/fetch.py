@@ -13,7 +13,7 @@ import httpcore
 import httpx
 
 from pipeline.fetch.files import file_url_path, read_file
-from pipeline.fetch.outcome import Body, Fault, Outcome, Redirect
+from pipeline.fetch.outcome import Absence, Body, Fault, Outcome, Redirect
 from pipeline.fetch.policy import FetchPolicy, Reason
 from pipeline.fetch.resolve import CachingResolver, Resolver, system_addresses
 from pipeline.fetch.retry import backoff_seconds
@@ -33,11 +33,13 @@ class FetchRequest:
         item: Item id, handed back in the result.
         location: URL (http, https, file), or path.
         kind: Which of the two.
+        first_bytes: So many bytes from the beginning are enough, >= 1, to see whether it is still there; None: all.
     """
 
     item: str
     location: str
     kind: Literal["url", "path"]
+    first_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class FetchResult:
         detail: For people, "" when ok.
         attempts: How often it was tried, at least 1; redirects do not count.
         seconds: From the first turn to the result, back-off included, queueing before the first turn excluded.
+        absence: Whether the answer says that there is nothing at the place any more; None when ok.
     """
 
     item: str
@@ -59,6 +62,7 @@ class FetchResult:
     detail: str
     attempts: int
     seconds: float
+    absence: Absence | None = None
 
 
 Inspection: TypeAlias = Callable[[bytes], Reason | None]
@@ -223,13 +227,14 @@ class _Fetcher:
     async def _outcome(self, pursuit: _Pursuit, url: httpx.URL | Fault | None) -> Outcome:
         if isinstance(url, Fault):
             return url
+        first_bytes = pursuit.request.first_bytes
         if url is not None:
-            return await visit(url, self._transport, self._policy, self._around.now())
+            return await visit(url, self._transport, self._policy, self._around.now(), first_bytes=first_bytes)
         is_from_url = pursuit.request.kind == "url"
         path = file_url_path(pursuit.place) if is_from_url else pursuit.place
         if isinstance(path, Fault):
             return path
-        return await asyncio.to_thread(read_file, path, self._policy, is_from_url=is_from_url)
+        return await asyncio.to_thread(read_file, path, self._policy, is_from_url=is_from_url, first_bytes=first_bytes)
 
     async def _settle(self, pursuit: _Pursuit, outcome: Outcome) -> bool:
         if isinstance(outcome, Body):
@@ -269,6 +274,7 @@ class _Fetcher:
             detail=fault.detail if fault else "",
             attempts=pursuit.attempts,
             seconds=self._clock() - (pursuit.began or self._clock()),
+            absence=fault.absence if fault else None,
         )
         async with self._one_at_a_time:
             await self._on_result(result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from pipeline.fetch.policy import Reason
 from reporting.errors import StoreError
@@ -13,9 +13,15 @@ from reporting.errors import StoreError
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 
+Absence: TypeAlias = Literal[
+    "gone",  # said by the one who would know: 404, 410, or no such file in a folder that is there
+    "unreachable",  # nobody to ask: the name has no address, or the connection was refused
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The complete bytes, at most `max_bytes`."""
+    """The complete bytes, at most `max_bytes`; their beginning where only that was asked for."""
 
     data: bytes
 
@@ -36,12 +42,14 @@ class Fault:
         detail: For people; names no query string, which may hold secrets.
         is_passing: Trying again may help.
         retry_after_seconds: The server's wish, at least 0.
+        absence: Whether it says that there is nothing at the place any more; None: it says nothing about that.
     """
 
     reason: Reason
     detail: str
     is_passing: bool = False
     retry_after_seconds: float = 0.0
+    absence: Absence | None = None
 
 
 Outcome: TypeAlias = Body | Redirect | Fault

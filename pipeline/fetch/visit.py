@@ -10,7 +10,7 @@ from datetime import datetime
 import httpcore
 import httpx
 
-from pipeline.fetch.outcome import Body, Fault, Outcome, Redirect, raise_for_shortage
+from pipeline.fetch.outcome import Absence, Body, Fault, Outcome, Redirect, raise_for_shortage
 from pipeline.fetch.policy import FetchPolicy, Reason
 from pipeline.fetch.resolve import UnknownHostError
 from pipeline.fetch.retry import retry_after_seconds
@@ -33,15 +33,19 @@ def parse_url(text: str) -> httpx.URL | Fault:
     return url
 
 
-async def visit(url: httpx.URL, transport: PinnedTransport, policy: FetchPolicy, now: datetime) -> Outcome:
+async def visit(
+    url: httpx.URL, transport: PinnedTransport, policy: FetchPolicy, now: datetime, *, first_bytes: int | None = None
+) -> Outcome:
     """Ask once for `url`, at most `max_bytes` of it; redirects are reported, not followed.
 
     The caller sets the deadline. Compressed transfer is declined, and never unpacked if sent all the same: a
-    bomb stays as small as it came.
+    bomb stays as small as it came. With `first_bytes` no more than so many from the beginning are asked for (RFC 9110
+    section 14.2) and taken; a server that sends the whole all the same is left in the middle of it.
 
     Raises:
         StoreError: This machine has no sockets left.
     """
+    wanted = {} if first_bytes is None else {"Range": f"bytes=0-{first_bytes - 1}"}
     request = httpx.Request(
         "GET",
         url,
@@ -49,19 +53,25 @@ async def visit(url: httpx.URL, transport: PinnedTransport, policy: FetchPolicy,
             "User-Agent": policy.user_agent,
             "Accept": "image/*,*/*;q=0.5",
             "Accept-Encoding": "identity",
+            **wanted,
         },
         extensions={"timeout": {"connect": policy.connect_timeout_seconds}},
     )
     try:
         response = await transport.handle_async_request(request)
         try:
-            return await _answer(url, response, policy, now)
+            if first_bytes is not None and response.is_success:
+                answer: Outcome = await _beginning(response, first_bytes)
+            else:
+                answer = await _answer(url, response, policy, now)
+            return answer
         finally:
             await response.aclose()
     except RefusedAddressError as error:
         return Fault("refused_address", str(error))
     except UnknownHostError as error:
-        return Fault("dead_link", str(error), is_passing=error.is_temporary)
+        absence: Absence | None = None if error.is_temporary else "unreachable"
+        return Fault("dead_link", str(error), is_passing=error.is_temporary, absence=absence)
     except httpcore.TimeoutException:
         waited = f"no connection within {policy.connect_timeout_seconds:g} s"
         return Fault("timeout", waited, is_passing=True)
@@ -87,7 +97,16 @@ async def _answer(url: httpx.URL, response: httpx.Response, policy: FetchPolicy,
         wanted = retry_after_seconds(response.headers.get("retry-after"), now)
         reason: Reason = "timeout" if status == 408 else "server_error"
         return Fault(reason, said, is_passing=True, retry_after_seconds=wanted)
-    return Fault("dead_link", said)
+    return Fault("dead_link", said, absence="gone" if status in (404, 410) else None)
+
+
+async def _beginning(response: httpx.Response, first_bytes: int) -> Body:
+    data = bytearray()
+    async for part in response.aiter_raw():
+        data += part
+        if len(data) >= first_bytes:
+            break
+    return Body(bytes(data[:first_bytes]))
 
 
 async def _body(response: httpx.Response, policy: FetchPolicy) -> Body | Fault:
@@ -120,7 +139,7 @@ def _connection_fault(error: Exception) -> Fault:
             numbers.add(link.errno)
     detail = str(error)[:200] or type(error).__name__
     if errno.ECONNREFUSED in numbers:
-        return Fault("dead_link", "connection refused")
+        return Fault("dead_link", "connection refused", absence="unreachable")
     if errno.ETIMEDOUT in numbers:
         return Fault("timeout", detail, is_passing=True)
     if numbers & _UNREACHABLE:
