@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipeline import cli_champion, cli_demo, cli_detect, cli_items, cli_object, cli_plan, cli_run, cli_search, cli_serve
+from pipeline.cli_evict import app as evict_app
 from pipeline.cli_index import app as index_app
 from pipeline.cli_release import app as release_app
 from pipeline.learn import cli as cli_learn
@@ -26,5 +27,6 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(cli_plan.app, name="plan")
     app.add_typer(cli_learn.app, name="learn")
     app.add_typer(index_app, name="index")
+    app.add_typer(evict_app, name="evict")
     app.add_typer(release_app, name="release")
     app.add_typer(cli_serve.app, name="serve")

@@ -23,6 +23,7 @@ from pipeline.release.resource_files import stored_paths
 from pipeline.shards import FOLDER
 from pipeline.tasks import registered_labels
 from pipeline.tasks.candidate import models_of_spaces
+from pipeline.window.library import CARRIER
 from pipeline.window.live import expire
 from reporting import tables as t
 from reporting.plans import Leaf, Plan, PlanKind, PlanState, by_precedence, first_covering
@@ -112,13 +113,16 @@ def _days_to_merge(lake: Lake, plans: Sequence[Plan], done: Sequence[_Done]) -> 
     newest = known[-1]
     asked = {newest} | {day for plan in plans if plan.state is PlanState.OPEN for day in plan.dates}
     window = _window(plans, newest)
+    # What evict keeps is among what dedup handed it, however old.
+    forgets = any(CARRIER in _tasks(plan) for plan in plans if newest in plan.dates or plan.state is PlanState.OPEN)
     days = asked | {newest - timedelta(age) for age in range(window)}
     for day in asked:
         before = max((one for one in known if one < day), default=day)  # a re-run of its dedup starts from there
         for one in done:
             if one.leaf.date in (day, before):
                 live = lake.read_table(f"{one.folder}/live.parquet", ["first_day", "last_seen"])
-                days |= set(expire(live, day, window)["first_day"].unique().to_pylist())
+                left = live if forgets else expire(live, day, window)
+                days |= set(left["first_day"].unique().to_pylist())
     return days
 
 
@@ -127,10 +131,14 @@ def _window(plans: Sequence[Plan], newest: Date) -> int:
     sizes = [1]
     for plan in plans:
         if newest in plan.dates or plan.state is PlanState.OPEN:
-            tasks: dict[str, Any] = plan.config.get("topology", {}).get("tasks", {})
-            settings = [tasks.get(task, {}).get("settings", {}) for task in ("dedup", "merge")]
+            settings = [_tasks(plan).get(task, {}).get("settings", {}) for task in ("dedup", "merge")]
             sizes += [int(one.get("window_days", _WINDOW_DAYS)) for one in settings]
     return max(sizes)
+
+
+def _tasks(plan: Plan) -> dict[str, Any]:
+    found: dict[str, Any] = plan.config.get("topology", {}).get("tasks", {})
+    return found
 
 
 def _of_merge(summary: dict[str, Any], objects: ObjectStore) -> set[str]:

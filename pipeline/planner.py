@@ -152,16 +152,20 @@ def _previous_day(
     So does the splitting task, where a window is read: the split carries the categories of the days before on.
     """
     pairs = []
-    waiting = {task for task in topology.tasks if topology.task(task).waits_for_previous_day}
+    waiting = {
+        (name, source)
+        for name, task in topology.tasks.items()
+        if task.waits_for_previous_day
+        for source in {name, task.continues or name}
+    }
     if any(edge.law is Law.WINDOW for edge in topology.edges):
-        waiting.add(root_task(topology))
-    for leaf, downstream in ids.items():
-        if leaf.task not in waiting:
-            continue
+        waiting.add((root_task(topology), root_task(topology)))
+    waits = ((ids[leaf], source) for leaf in ids for task, source in sorted(waiting) if leaf.task == task)
+    for downstream, source in waits:
         earlier = (
             select(_c.id)
             .join(t.plan, t.plan.c.planid == _c.planid)
-            .where(_c.task == leaf.task, _c.date < day, _c.state != DONE)
+            .where(_c.task == source, _c.date < day, _c.state != DONE)
             .where(t.plan.c.state == PlanState.OPEN.value)  # nothing waits for an abandoned plan
             .where((t.plan.c.kind == PlanKind.DAILY.value) | (_c.planid == plan.planid))
             .order_by(_c.date.desc(), _c.id.desc())

@@ -111,10 +111,12 @@ class _World:
             source = self.built.get(read.leaf)
             if read.leaf.date >= first and source is not None and source[1:3] != (read.planid, read.attempt):
                 yield "input", f"input {read.leaf.task} of {read.leaf.date} is now that of plan {source.planid}"
-        if self.topology.task(one.leaf.task).waits_for_previous_day:
+        task = self.topology.task(one.leaf.task)
+        if task.waits_for_previous_day:
             # A day between this one and the one it continued has come since.
-            days = [day for day in self.days[one.leaf.task] if day < one.leaf.date]
-            continued = [read.leaf.date for read in reads if read.leaf.task == one.leaf.task]
+            before = task.continues or one.leaf.task
+            days = [day for day in self.days.get(before, []) if day < one.leaf.date]
+            continued = [read.leaf.date for read in reads if read.leaf.task == before]
             if days and days[-1] >= first and (not continued or days[-1] > max(continued)):
                 yield "late_day", f"the day {days[-1]} came late, and was not there when this was built"
 

@@ -67,6 +67,8 @@ class TaskSpec(BaseModel):
     """The closed list of further numbers it may book; a name that ends in `*` allows all that begin as it does."""
     waits_for_previous_day: bool = False
     """The day before (if its plan is open) must have done this task first: it carries state over days."""
+    continues: Name | None = None
+    """The task whose state of the day before this one takes up, and waits for likewise; default its own."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The task's own settings; the pipeline validates them with the task's model."""
 
@@ -130,6 +132,9 @@ class Topology(BaseModel):
                     raise ConfigError.unknown_name(
                         "task", end, self.tasks, f"edges.{index} ({edge.source} -> {edge.target})"
                     )
+        for name, task in self.tasks.items():
+            if task.continues is not None and task.continues not in self.tasks:
+                raise ConfigError.unknown_name("task", task.continues, self.tasks, f"tasks.{name}.continues")
         _ = self.order  # raises on a cycle
         roots = [task for task in self.tasks if not self.upstream(task)]
         if len(self.tasks) > 1:

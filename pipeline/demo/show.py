@@ -168,8 +168,9 @@ def _prepare(folder: Path, settings_text: str) -> None:
     graph = yaml.safe_load(default_topology())
     tasks = graph["tasks"]
     tasks["collect"]["settings"] = {"package_items": PACKAGE_ITEMS}
-    for task in ("dedup", "train", "merge"):
+    for task in ("train", "evict", "merge"):
         tasks[task]["settings"] = {"window_days": WINDOW_DAYS}
+    tasks["evict"]["settings"] |= {"min_per_group": 1}
     tasks["evaluate"]["settings"] = {"queries": "arrivals/queries.csv", "gate": "gate.yaml"}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(graph, sort_keys=False), encoding="utf-8")

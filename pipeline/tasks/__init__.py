@@ -34,6 +34,8 @@ TASKS: dict[str, str] = {
     "embed": "pipeline.tasks.embed",
     "train": "pipeline.tasks.train",
     "index": "pipeline.tasks.index",
+    "recheck": "pipeline.tasks.recheck",
+    "evict": "pipeline.tasks.evict",
     "merge": "pipeline.tasks.merge",
     "evaluate": "pipeline.tasks.evaluate",
     "release": "pipeline.tasks.release",

@@ -26,6 +26,7 @@ from pipeline.release.objects import ObjectStore
 from pipeline.shards import FOLDER, part_at, shards_root
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import Drop, write_drops
+from pipeline.window.library import library_of, read_library
 from pipeline.window.live import LIVE_SCHEMA
 from pipeline.window.offers import offers_of_category
 from reporting.errors import ContractViolation
@@ -94,11 +95,10 @@ def run(leaf: LeafContext, settings: Settings) -> None:
 
 
 def _live(leaf: LeafContext) -> pa.Table:
-    """Return the live window after this day, as dedup left it."""
-    found = leaf.partitions.of_task("dedup", leaf.key.date)
+    """Return the library after this day."""
+    found = library_of(leaf.partitions, leaf.topology, leaf.key.date)
     leaf.remember(found)
-    columns = [name for name in LIVE_SCHEMA.names if name not in ("dhash", "thumb")]
-    return pa.concat_tables([leaf.lake.read_table(f"{part.folder}/live.parquet", columns) for part in found])
+    return read_library(leaf.lake, found, [name for name in LIVE_SCHEMA.names if name not in ("dhash", "thumb")])
 
 
 def _shards(leaf: LeafContext, live: pa.Table) -> list[Partition]:

@@ -207,6 +207,8 @@ def test_the_readme_session_prints_what_it_shows_and_the_json_follows_its_schema
         "object": "funnelgate object 1 --json",
         "evaluate-history": "funnelgate evaluate history --json",
         "index-verify": "funnelgate index verify --release 7 --json",
+        "evict-plan": "funnelgate evict plan --json",
+        "evict-verify": "funnelgate evict verify --json",
         "release-list": "funnelgate release list --json",
         "release-diff": "funnelgate release diff 6 7 --verify --json",
         "promote-champion": "funnelgate promote-champion --by ana --why 'the first one that counts' --json",

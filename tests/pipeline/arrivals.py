@@ -27,6 +27,8 @@ FUNNEL = {
         "embed": (16, {}),
         "train": (16, {}),
         "index": (16, {}),
+        "recheck": (0, {}),
+        "evict": (16, {}),
         "merge": (16, {}),
     },
     DAY_2: {
@@ -42,6 +44,8 @@ FUNNEL = {
         "embed": (8, {}),
         "train": (8, {}),
         "index": (8, {}),
+        "recheck": (16, {}),
+        "evict": (24, {}),
         "merge": (24, {}),
     },
     DAY_3: {
@@ -57,6 +61,8 @@ FUNNEL = {
         "embed": (7, {}),
         "train": (7, {}),
         "index": (7, {}),
+        "recheck": (28, {"off_shelf": 2}),
+        "evict": (29, {}),
         "merge": (31, {"delisted": 2}),
     },
 }

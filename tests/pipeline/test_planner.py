@@ -111,7 +111,7 @@ def test_a_sealed_day_owes_the_product_of_tasks_packages_and_categories(
 
 def test_before_the_seal_only_what_needs_no_split_is_owed(sqlite_store: SqlStore, topology: Topology) -> None:
     plan = opened(sqlite_store, topology, DAY_1)
-    owed = {Leaf(task, DAY_1) for task in ("collect", "dedup", "evaluate", "release")}
+    owed = {Leaf(task, DAY_1) for task in ("collect", "dedup", "recheck", "evict", "evaluate", "release")}
     assert sqlite_store.expected(plan.planid) == owed
     assert states(sqlite_store, plan) == {
         leaf: READY if leaf.task == "collect" else WAITING for leaf in owed
@@ -193,7 +193,8 @@ def test_only_tasks_that_carry_state_or_read_a_window_wait_for_other_days(
         sealed(sqlite_store, topology, plan, plan.dates[0], SPLIT)
     across = {(a.task, b.task) for a, b in pairs(sqlite_store, *plans) if a.date != b.date}
     assert {edge.source for edge in topology.edges if edge.law is Law.WINDOW} == {"index"}
-    assert across == {("collect", "collect"), ("dedup", "dedup"), ("index", "merge")}
+    carried = {("collect", "collect"), ("dedup", "dedup"), ("evict", "dedup"), ("recheck", "recheck")}
+    assert across == {*carried, ("index", "merge")}
 
 
 def test_nothing_waits_for_a_plan_that_never_counts(sqlite_store: SqlStore, topology: Topology) -> None:

@@ -1,0 +1,91 @@
+"""A self-contained page: for each reason some pictures that stay or go, and beside them what stays instead."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.evict.audit import audit_table, explain_row
+from pipeline.evict.decisions import Reason
+
+if TYPE_CHECKING:
+    from pipeline.evict_day import Decided
+    from pipeline.place import Place
+
+EXAMPLES: Final = 12
+"""Pictures of each reason; evenly spread over all of them."""
+_SIDE: Final = 160
+_GOING_FIRST: Final = sorted(Reason, key=lambda reason: (reason.keeps, reason))
+
+
+def write_page(place: Place, found: Decided, path: Path) -> None:
+    """Write the page; every picture is a small JPEG inside it, so it needs no other file and no network."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "evict" / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+    )
+    sections = _sections(place, found)
+    page = environment.get_template("evict_plan.html.j2").render(
+        day=found.day.isoformat(), rows=len(found.stored), sections=sections
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def _sections(place: Place, found: Decided) -> list[dict[str, Any]]:
+    by_reason: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in audit_table(found.stored, found.decisions, found.names).to_pylist():
+        by_reason[row["reason"]].append(row)
+    columns = ("picture", "title", "pack", "offset", "bytes")
+    known = {row["picture"]: row for row in found.live.select(columns).to_pylist()}
+    sections = []
+    for reason in _GOING_FIRST:
+        rows = by_reason.get(reason.label, [])
+        if not rows:
+            continue
+        chosen = rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]
+        sections.append(
+            {
+                "reason": reason.label.replace("_", " "),
+                "keeps": reason.keeps,
+                "count": len(rows),
+                "pictures": [_shown(place, known, row) for row in chosen],
+            }
+        )
+    return sections
+
+
+def _shown(place: Place, known: dict[str, dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:
+    better = row["better"]
+    return {
+        "picture": row["picture"],
+        "title": known[row["picture"]]["title"] or "",
+        "text": explain_row(row).replace(better or "", (better or "")[:12]),
+        "image": _inline(place, known[row["picture"]]),
+        "instead": _inline(place, known[better]) if better in known else None,
+    }
+
+
+def _inline(place: Place, row: dict[str, Any]) -> str | None:
+    """Return a picture as a data URL; None where its file was given up or cannot be decoded."""
+    from PIL import Image
+
+    from pipeline.images.decode import DecodeLimits, PictureError, decode_rgb
+    from reporting.errors import StoreError
+
+    try:
+        with place.lake.open_pack(row["pack"]) as pack:
+            data: bytes = pack.read(row["offset"], row["bytes"])
+        image = Image.fromarray(decode_rgb(data, min_side=_SIDE, limits=DecodeLimits()))
+    except (PictureError, StoreError):  # the page says so in its place
+        return None
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
