@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import instances
 from pipeline.partitions import Partitions
 from pipeline.release.pointer import current
 from reporting.stores.base import RecordQuery
 from tests.pipeline.conftest import Ended
-from tests.pipeline.project import DAY_1, Project, draw, new_project, row, run_here
+from tests.pipeline.project import DAY_1, Project, draw, new_project, plan_day, row, run_here, work_off
 
 Main = Callable[..., Ended]
 DAYS = tuple(DAY_1 + timedelta(days=number) for number in range(5))
@@ -150,10 +151,13 @@ def test_a_release_from_which_a_product_was_taken_by_hand_breaks_g1(
 
 
 def test_apply_without_yes_shows_the_plan_and_writes_nothing(five_days: Project, main_in: Main) -> None:
-    before = sorted(path for path in five_days.folder.rglob("*") if path.is_file())
+    def written() -> list[Path]:  # SQLite's own files beside the store come and go
+        return sorted(path for path in (five_days.folder / "lake").rglob("*") if path.is_file())
+
+    before = written()
     shown = main_in(five_days.folder, "evict", "apply")
     assert (shown.code, "nothing was done" in shown.out) == (0, True)
-    assert [path for path in sorted(five_days.folder.rglob("*")) if path.is_file()] == before
+    assert written() == before
 
 
 @pytest.mark.slow
@@ -186,3 +190,22 @@ def test_look_alikes_without_a_product_are_one_where_the_policy_says_so(tmp_path
         (part,) = Partitions(place.store, place.topology, None).of_task("evict", DAYS[2])
         rows_of = place.lake.read_table(f"{part.folder}/eviction.parquet").to_pylist()
     assert sum(one["reason"] == "superseded" for one in rows_of) == 1  # of a and b, never c
+
+
+def test_a_tail_without_room_for_one_of_each_product_fails_and_nothing_is_evicted_or_released(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "full")
+    project.configure(evict={"window_days": 1, "min_per_group": 1, "tail_budget": {"*": 2}})
+    arrive(project, DAYS[0], 0, 2, 5)
+    arrive(project, DAYS[1], 3)
+    run_here(project, DAYS[0])
+    with project.place() as place:
+        plan = plan_day(place, DAYS[1])
+        work_off(place, plan)
+        with place.store.read() as connection:
+            ((key, error),) = instances.failures(connection, [plan.planid])
+        served = current(place.lake.folder())
+    assert key.task == "evict"
+    assert error.startswith("TailFull: ")
+    assert "red" in error
+    assert served is not None
+    assert served.date == DAYS[0]
