@@ -84,6 +84,16 @@ class Project:
             graph["tasks"][task]["settings"] = graph["tasks"][task].get("settings", {}) | values
         path.write_text(yaml.safe_dump(graph, sort_keys=False))
 
+    def forget_by_age(self) -> None:
+        """Take evict and recheck out of pipeline.yaml: what is older than the window leaves the library."""
+        path = self.folder / "pipeline.yaml"
+        graph = yaml.safe_load(path.read_text())
+        del graph["tasks"]["evict"], graph["tasks"]["recheck"], graph["tasks"]["dedup"]["continues"]
+        ends = {"evict", "recheck"}
+        graph["edges"] = [edge for edge in graph["edges"] if not ends & {edge["from"], edge["to"]}]
+        graph["edges"].append({"from": "dedup", "to": "merge", "law": "after"})
+        path.write_text(yaml.safe_dump(graph, sort_keys=False))
+
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of `funnelgate ARGUMENTS`."""
         return [sys.executable, "-m", "funnelgate", *arguments]

@@ -45,6 +45,7 @@ def shard_days(root: Path) -> set[str]:
 @pytest.mark.slow
 def test_with_a_window_of_two_days_the_first_goes_and_the_fourth_day_is_released_all_the_same(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
+    project.forget_by_age()
     project.configure(dedup={"window_days": 2}, merge={"window_days": 2})
     for number, day in enumerate((DAY_1, DAY_2, DAY_3, DAY_4)):
         pictures = [project.picture(f"{day}-{one}.png", draw(10 * number + one)) for one in range(4)]

@@ -62,7 +62,7 @@ def test_a_rerun_of_the_first_day_makes_the_later_days_stale_until_they_are_rebu
     assert repair.state is PlanState.PROMOTED
     changed = stale(project)
     assert {one.date for one in changed} == {DAY_2, DAY_3}
-    assert f"input dedup of {DAY_1} is now that of plan {repair.planid}" in {one.why for one in changed}
+    assert f"input evict of {DAY_1} is now that of plan {repair.planid}" in {one.why for one in changed}
     for command in rebuild_commands(changed):
         words = command.split()
         day = Date.fromisoformat(words[words.index("--date") + 1])

@@ -174,8 +174,9 @@ def test_a_day_waits_for_the_late_indexes_of_the_day_before(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_product_leaves_the_release_when_its_window_is_over(tmp_path: Path) -> None:
+def test_without_evict_a_product_leaves_the_release_when_its_window_is_over(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
+    project.forget_by_age()
     for task in ("dedup", "merge", "index"):
         project.configure(**{task: {"window_days": 2}})
     seen = {DAY_1: (0, 1), DAY_2: (1, 2), DAY_3: (3,)}
