@@ -108,7 +108,7 @@ def test_the_books_close_and_name_every_reason(five_days: Project) -> None:
         "marked": 1,
         "groups": 4,
         "groups_at_risk": 2,
-    }  # the jar is in no index yet
+    }
 
 
 def test_plan_verify_and_explain_tell_the_same(five_days: Project, main_in: Main, tmp_path: Path) -> None:
