@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli_options import JsonOption
+from pipeline.cli_progress import steps
 
 if TYPE_CHECKING:
     from pipeline.evict.looks import Looks
@@ -49,7 +49,7 @@ def simulate(
 
     chosen = EvictPolicy() if policy is None else load_policy(policy)
     settings = _settings(days, groups, seed, pictures=pictures)
-    with _steps() as tell:
+    with steps("") as tell:
         tell("drawing the year")
         world = make_world(settings)
         looks = _looks(world, tell, pictures=pictures)
@@ -87,25 +87,13 @@ def _looks(world: World, tell: Callable[[str], None], *, pictures: bool) -> Look
 
 
 def _written(found: Simulation, folder: Path) -> list[Path]:
-    from pipeline.evict.simulate_page import replace_text, write_page
+    from pipeline.evict.simulate_page import write_page
+    from pipeline.text_file import replace_text
 
     page, numbers = folder / "page.html", folder / "simulation.json"
     write_page(found, page)
-    replace_text(numbers, found.model_dump_json(indent=1) + "\n")
+    replace_text(numbers, found.model_dump_json(indent=1) + "\n", "name another folder by --out")
     return [page, numbers]
-
-
-@contextmanager
-def _steps() -> Iterator[Callable[[str], None]]:
-    """Yield what tells each step on a terminal's standard error."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("") as status:
-        yield status.update
 
 
 def _show(found: Simulation) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +10,9 @@ import typer
 
 from pipeline.cli_index_options import IdColumnOption, NormaliseOption, VectorColumnOption, VectorsArgument
 from pipeline.cli_options import JsonOption, names
+from pipeline.cli_progress import steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -74,7 +71,7 @@ def _measured(ids: Ids, base: Vectors, asked: Vectors, settings: StudySettings, 
 
     from pipeline.index.study import run_study
 
-    with tempfile.TemporaryDirectory(prefix="funnelgate-study-") as folder, _steps() as on_step:
+    with tempfile.TemporaryDirectory(prefix="funnelgate-study-") as folder, steps("reading") as on_step:
         return run_study(ids, base, asked, settings, folder=Path(folder), vectors_sha256=sha256, on_step=on_step)
 
 
@@ -85,19 +82,6 @@ def _tell(found: Study, html: Path | None, as_json: bool) -> None:
     _show(found)
     if html is not None:
         typer.echo(f"written: {html}")
-
-
-@contextmanager
-def _steps() -> Iterator[Callable[[str], None]]:
-    """Yield what tells each step on a terminal's standard error."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    with console.status("reading") as status:
-        yield status.update
 
 
 def _show(found: Study) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.evict.audit import audit_table, explain_row
 from pipeline.evict.decisions import Reason
+from pipeline.text_file import replace_text
 
 if TYPE_CHECKING:
     from pipeline.evict_day import Decided
@@ -22,7 +23,11 @@ _GOING_FIRST: Final = sorted(Reason, key=lambda reason: (reason.keeps, reason))
 
 
 def write_page(place: Place, found: Decided, path: Path) -> None:
-    """Write the page; every picture is a small JPEG inside it, so it needs no other file and no network."""
+    """Write the page; every picture is a small JPEG inside it, so it needs no other file and no network.
+
+    Raises:
+        StoreError: The disk refuses; what was there stays.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -34,8 +39,7 @@ def write_page(place: Place, found: Decided, path: Path) -> None:
     page = environment.get_template("evict_plan.html.j2").render(
         day=found.day.isoformat(), rows=len(found.stored), sections=sections
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    replace_text(path, page, "name another file by --page")
 
 
 def _sections(place: Place, found: Decided) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.evict.simulate_result import SLICES, TITLES, Metric, PolicyName, Sample, Simulation, reading
-from reporting.errors import StoreError
+from pipeline.text_file import replace_text
 
 _STEPS = (1, 2, 2.5, 5)
 _MOST_TICKS = 6
@@ -263,21 +263,4 @@ def write_page(found: Simulation, path: Path) -> None:
         searches=searches(found),
         slices=SLICES,
     )
-    replace_text(path, text)
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file as a whole, or leave what was there.
-
-    Raises:
-        StoreError: The disk refuses.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written: {error.strerror or error}; name another folder by --out"
-        ) from error
+    replace_text(path, text, "name another folder by --out")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.index.study import Contender, Point, Study, findings, in_words, shown_point
-from reporting.errors import StoreError
+from pipeline.text_file import replace_text
 
 # A recall is drawn by its misses on a logarithmic scale, or 0.95, 0.99 and 0.999 would be one spot; so many are none.
 _NO_MISS = 5e-4
@@ -183,15 +183,7 @@ def write_page(study: Study, name: str, path: Path) -> None:
         findings=findings(study),
         skipped=_refusals(study),
     )
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: the page cannot be written: {error.strerror or error}; name another file by --html"
-        ) from error
+    replace_text(path, text, "name another file by --html")
 
 
 def _refusals(study: Study) -> list[str]:
