@@ -125,6 +125,7 @@ def test_a_cluster_that_makes_no_indices_is_answered_with_the_command_that_does(
 
 def test_a_cluster_that_has_room_for_no_more_indices_stops_what_needs_one(cluster, client, make, own_day):
     entry = record_entry(make(date=own_day))
+    assert fates(cluster.sink(client).deliver([record_entry(make(emit=2))])) == [D]  # its indices are there
     with cluster_setting(cluster, "cluster.max_shards_per_node", 1):
         outcomes = cluster.sink(client).deliver([entry, record_entry(make(emit=3))])
     assert fates(outcomes) == [B, D]
