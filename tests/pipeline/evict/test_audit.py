@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-from pathlib import Path
+from datetime import date as Date
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.evict.audit import audit_schema, audit_table, checked_audit, explain_row, read_audit, write_audit
-from pipeline.evict.days import day_of
+from pipeline.evict.audit import audit_blocks, audit_rows, audit_schema, audit_table, checked_audit, explain_row
 from pipeline.evict.decide import decide
 from pipeline.evict.decisions import Reason
 from pipeline.evict.policy import EvictPolicy
 from reporting.errors import DataError
+from tests.pipeline.evict import naive_facts
 from tests.pipeline.evict.live_rows import named
-from tests.pipeline.evict.stored_rows import Picture
+from tests.pipeline.evict.stored_rows import Picture, stored_of
 
 DAY = 20780
 OLD = DAY - 100
@@ -79,9 +79,9 @@ def test_each_stored_picture_has_one_row_with_what_was_decided() -> None:
         "group": "g001",
         "group_kept": 2,
         "better": "p000002",
-        "last_seen": day_of(OLD),
+        "last_seen": Date(2026, 8, 15),
         "value": -1.0,
-        "marked_on": day_of(DAY - 2),
+        "marked_on": Date(2026, 11, 21),
     }
     unranked = {name: found["p000005"][name] for name in ("rank", "group", "group_kept", "better", "marked_on")}
     assert unranked == {"rank": 0, "group": None, "group_kept": 0, "better": None, "marked_on": None}
@@ -110,21 +110,28 @@ def test_rows_keep_the_order_of_what_is_stored_whatever_it_is() -> None:
     assert audit_of([]).num_rows == 0
 
 
-def test_the_table_comes_back_from_parquet_as_it_was_and_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
-    table = audit_of(EVERY_REASON)
-    file = tmp_path / "eviction.parquet"
-    write_audit(table, str(file))
-    assert read_audit(str(file)).equals(table)
-    again = BytesIO()
-    write_audit(audit_of(EVERY_REASON), again)
-    assert again.getvalue() == file.read_bytes()
+def test_blocks_of_any_size_and_chosen_rows_say_what_a_loop_says() -> None:
+    stored, names = named(EVERY_REASON)
+    decided = decide(stored, POLICY, DAY)
+    expected = naive_facts.audit(stored, decided, names)
+    assert audit_table(stored, decided, names).to_pylist() == expected
+    for rows in (1, 3, 11):
+        blocks = list(audit_blocks(stored, decided, names, rows=rows))
+        assert [one.num_rows for one in blocks[:-1]] == [rows] * (len(blocks) - 1)
+        assert pa.concat_tables(blocks).to_pylist() == expected, rows
+    chosen = np.array([7, 0, 10])
+    assert audit_rows(stored, decided, names, chosen).to_pylist() == [expected[row] for row in chosen]
 
 
-def test_a_table_that_is_no_audit_is_refused_with_the_column(tmp_path: Path) -> None:
+def test_rows_in_another_order_than_their_ids_are_named_by_their_ids() -> None:
+    _, names = named(EVERY_REASON)
+    shuffled = stored_of([EVERY_REASON[place] for place in (3, 8, 0, 10, 7, 1, 2, 9, 4, 6, 5)])
+    decided = decide(shuffled, POLICY, DAY)
+    assert audit_table(shuffled, decided, names).to_pylist() == naive_facts.audit(shuffled, decided, names)
+
+
+def test_a_table_that_is_no_audit_is_refused_with_the_column() -> None:
     table = audit_of(EVERY_REASON)
-    (tmp_path / "no.parquet").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"eviction.parquet: no Parquet file"):
-        read_audit(str(tmp_path / "no.parquet"))
     with pytest.raises(DataError, match="x: has no column 'rank'"):
         checked_audit(table.drop_columns(["rank"]), "x")
     place = table.column_names.index("rank")

@@ -64,6 +64,7 @@ def test_a_plan_counts_rows_groups_tails_and_bytes_as_one_does_by_hand() -> None
         },
         "bytes_now": 2047,
         "bytes_freed": (1 << 2) + (1 << 4) + (1 << 7),
+        "signals": None,
     }
 
 
@@ -86,8 +87,8 @@ def test_nothing_stored_is_a_plan_of_nothing() -> None:
     assert [row.rows for row in found.forecast_rows] == [0, 0]
 
 
-def ahead_by_hand(pictures: list[Picture], policy: EvictPolicy, days: int) -> Iterator[tuple[int, bool]]:
-    """Yield (rows, refused) of each day by the loops of the oracle, over all pictures."""
+def ahead_by_hand(pictures: list[Picture], policy: EvictPolicy, days: int) -> Iterator[tuple[int, bool, int]]:
+    """Yield (rows, refused, bytes) of each day by the loops of the oracle, over all pictures; one has 1 + its id."""
     for number in range(days + 1):
         try:
             said, _ = naive(pictures, policy, TODAY + number)
@@ -96,7 +97,7 @@ def ahead_by_hand(pictures: list[Picture], policy: EvictPolicy, days: int) -> It
         except TailFull:
             refused = True
         if number:
-            yield len(pictures), refused
+            yield len(pictures), refused, sum(1 + one.id for one in pictures)
         pictures = [replace(one, indexed=one.indexed or one.last_seen >= TODAY) for one in pictures]
 
 
@@ -108,8 +109,10 @@ def test_the_forecast_is_what_the_rule_says_day_by_day(pictures: list[Picture], 
         decided = decide(stored, policy, TODAY)
     except TailFull:
         return
-    ahead = forecast(stored, decided, policy, DAY, days=9)
-    assert [(one.rows, one.refused is not None) for one in ahead] == list(ahead_by_hand(pictures, policy, 9))
+    ahead = forecast(stored, decided, policy, DAY, days=9, sizes=1 + stored.ids)
+    found = [(one.rows, one.refused is not None, one.bytes) for one in ahead]
+    assert found == list(ahead_by_hand(pictures, policy, 9))
+    assert {one.bytes for one in forecast(stored, decided, policy, DAY, days=2)} == {None}
     assert [one.date for one in ahead] == [DAY + timedelta(days=number) for number in range(1, 10)]
 
 
@@ -136,7 +139,7 @@ def test_what_stays_young_is_left_out_of_a_forecast_without_changing_it(
     policy = EvictPolicy(window_days=10, min_per_group=2, delist_days=0)
     stored, _ = named(pictures)
     ahead = forecast(stored, decide(stored, policy, TODAY), policy, DAY, days=3)
-    assert [one.rows for one in ahead] == rows == [count for count, _ in ahead_by_hand(pictures, policy, 3)]
+    assert [one.rows for one in ahead] == rows == [count for count, *_ in ahead_by_hand(pictures, policy, 3)]
 
 
 def test_a_day_ahead_on_which_the_tail_will_be_full_is_told_today() -> None:

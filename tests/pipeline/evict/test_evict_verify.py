@@ -11,6 +11,7 @@ import pytest
 from pipeline.evict.catalogue import catalogue_of, held_table
 from pipeline.evict.policy import EvictPolicy
 from pipeline.evict.verify import Violation, verify
+from pipeline.evict.verify_rules import HeldObject
 from reporting.errors import DataError
 from tests.pipeline.evict.live_rows import DAY
 from tests.pipeline.evict.stored_rows import Picture
@@ -282,3 +283,11 @@ def test_a_catalogue_that_contradicts_itself_is_refused() -> None:
         verify(held, nameless, POLICY, DAY, CLEAN.audit)
     with pytest.raises(DataError, match="held rows: no column 'category'"):
         verify(pa.table({"picture": ["a"]}), catalogue, POLICY, DAY, CLEAN.audit)
+
+
+def test_g5_an_object_that_is_taken_down_by_its_id_is_named_with_what_to_do() -> None:
+    found = CLEAN.verified(objects=[HeldObject(4711, name(0), "shoes")])
+    assert broken(found) == {"G5"}
+    violation = only(found.violations, "G5")
+    assert (violation.what, violation.where) == ("4711", f"index of shoes, picture {name(0)}")
+    assert "`funnelgate evict apply --reason TEXT --yes`" in violation.message

@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.evict.days import day_number
 from pipeline.evict.liveness import (
     UNCHECKED,
     Answer,
     Offers,
     RecheckRules,
     Verdict,
-    dead_offers,
     gone_since,
     lapse,
     settle,
@@ -28,6 +29,7 @@ from pipeline.evict.liveness import (
 )
 from pipeline.evict.stored import NEVER
 from reporting.errors import DataError
+from tests.pipeline.evict import naive_facts
 
 NO, YES = np.array([False]), np.array([True])
 
@@ -291,9 +293,11 @@ def checks(*rows: tuple[str, str, int | None]) -> pa.Table:
 
 def test_a_picture_is_gone_since_its_last_offer_went_and_one_that_is_left_keeps_it():
     table = checks(("p", "1", 3), ("q", "2", 5), ("p", "4", 7), ("q", "5", None), ("r", "6", None))
-    assert gone_since(table) == {"p": Date(2026, 11, 7)}
-    assert dead_offers(table) == {("p", "acme", "1"), ("q", "acme", "2"), ("p", "acme", "4")}
-    assert (gone_since(table.slice(0, 0)), dead_offers(table.slice(0, 0))) == ({}, frozenset())
+    assert naive_facts.gone_since(table) == {"p": Date(2026, 11, 7)}
+    rows = np.array(["pqr".index(name) for name in table["picture"].to_pylist()])
+    days = np.asarray(pc.fill_null(table["gone_since"].cast(pa.int32()), int(NEVER)))
+    assert gone_since(rows, days, 4).tolist() == [day_number(Date(2026, 11, 7)), NEVER, NEVER, NEVER]
+    assert gone_since(rows[:0], days[:0], 1).tolist() == [NEVER]
 
 
 def test_columns_of_different_lengths_are_refused():

@@ -8,9 +8,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evict.liveness import Verdict, gone_since
+from pipeline.evict.liveness import Verdict
 from pipeline.evict.promote import promotions
 from pipeline.window.checks import CHECKS_SCHEMA, promotion_table, promotions_of
+from tests.pipeline.evict.naive_facts import gone_since
 
 ALIVE, UNKNOWN, DEAD, OFF = "alive", "unknown", "dead_link", "off_shelf"
 

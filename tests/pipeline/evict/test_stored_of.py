@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.evict.days import day_number, day_of
+from pipeline.evict.days import day_number
 from pipeline.evict.groups import Space
 from pipeline.evict.policy import EvictPolicy, Pins, ValueWeights
 from pipeline.evict.stored import NEVER
 from pipeline.evict.stored_of import Facts, stored_of
 from reporting.errors import DataError
 from tests.pipeline.evict.live_rows import DAY, Row, live_table
+from tests.pipeline.evict.stored_rows import Picture
+from tests.pipeline.evict.stored_rows import stored_of as pictures_stored
 
 SHA = ["0" * 63 + digit for digit in "123"]
 TODAY = day_number(DAY)
@@ -24,8 +26,6 @@ TODAY = day_number(DAY)
 def test_days_are_counted_as_arrow_counts_them() -> None:
     days = [Date(1970, 1, 1), Date(2026, 11, 23), Date(1969, 12, 31)]
     assert pa.array(days).cast(pa.int32()).to_pylist() == [day_number(day) for day in days]
-    assert [day_of(day_number(day)) for day in days] == days
-    assert day_of(int(NEVER)) is None
 
 
 def test_rows_are_pictures_by_sha256_and_names_lead_back() -> None:
@@ -138,3 +138,11 @@ def test_a_picture_that_is_there_twice_is_refused_by_name() -> None:
 def test_nothing_stored_is_nothing_to_decide() -> None:
     stored, names = stored_of(live_table([]), EvictPolicy(), DAY, Facts(taken_down={"a"}, clicks={}, quality={}))
     assert len(stored) == len(names.pictures) == len(names.groups) == 0
+
+
+def test_stored_pictures_of_one_id_are_refused_in_whatever_order_they_come() -> None:
+    rows = [Picture(3), Picture(7), Picture(5)]
+    assert len(pictures_stored(rows)) == 3
+    for twice in ([*rows, Picture(7)], [Picture(3), Picture(3)]):
+        with pytest.raises(DataError, match=f"stored.ids: picture {twice[-1].id} is there twice"):
+            pictures_stored(twice)

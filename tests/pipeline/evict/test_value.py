@@ -6,14 +6,17 @@ import math
 import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.evict import value as module
+from pipeline.evict.places import Places
 from pipeline.evict.policy import ValueWeights
 from pipeline.evict.value import uniqueness, value_of
 from reporting.errors import DataError
+from tests.pipeline.evict.stored_rows import Picture, stored_of
 
 SHARES = st.floats(0, 1)
 KNOWN = st.one_of(st.just(math.nan), SHARES)
@@ -125,3 +128,11 @@ def test_uniqueness_takes_no_memory_of_all_pairs() -> None:
         assert tracemalloc.get_traced_memory()[1] < 150e6, "all pairs would be 256 MB"
     finally:
         tracemalloc.stop()
+
+
+def test_values_that_were_booked_stand_for_those_that_would_be_computed_now() -> None:
+    stored = stored_of(Picture(number, value=number / 10) for number in range(3))
+    places = Places(pa.array(["a", "b", "c"]))
+    booked = pa.table({"picture": pa.array(["c", "x", "a"]), "value": pa.array([0.5, 0.75, 0.25], pa.float32())})
+    assert module.valued_as(stored, places, booked).value.tolist() == pytest.approx([0.25, 0.1, 0.5])
+    assert stored.value.tolist() == pytest.approx([0, 0.1, 0.2]), "what was there is not changed"
