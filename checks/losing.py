@@ -84,9 +84,7 @@ class _Losing:
         for edge in carrying:
             if self._carry(edge, share):
                 return
-        for edge in edges:
-            if edge.law is Law.WINDOW:
-                self._carry_window(edge, share)
+        self._carry_windows(task, share)
 
     def _handed_on_less(self, record: TaskRecord) -> int:
         return record.produced - self.now[record.key].produced
@@ -119,18 +117,28 @@ class _Losing:
         grain = self.topology.task(record.key.task).grain
         return {dimension: value for dimension, value in self.where.items() if dimension in grain}
 
-    def _carry_window(self, edge: Edge, share: float) -> None:
-        grain = self.topology.common_grain(edge)
+    def _carry_windows(self, task: str, share: float) -> None:
+        """Let a task take in less by what it reads less of several days, its own output of the day before included."""
+        sources = self.topology.window_sources(task)
         less: dict[tuple[object, ...], int] = defaultdict(int)
-        for record in self.of_task(edge.source):
-            less[record.key.date, record.key.planid, *_group(record, grain)[1:]] += self._handed_on_less(record)
-        for record in self.of_task(edge.target):
+        for source in sources:
+            for record in self.of_task(source):
+                less[self._read_as(record.key, source, task)] += self._handed_on_less(record)
+        for record in sorted(self.of_task(task) if sources else (), key=lambda record: record.key.date):
             consumed = []
             for read in record.consumed:
-                lost = less[read.date, read.planid, *_group(record, grain)[1:]] if read.task == edge.source else 0
+                of_it = record.key.model_copy(update={"date": read.date, "planid": read.planid})
+                lost = less[self._read_as(of_it, read.task, task)] if read.task in sources else 0
                 consumed.append(read.model_copy(update={"count": read.count - min(lost, read.count)}))
             fewer = sum(read.count for read in record.consumed) - sum(read.count for read in consumed)
             self.take(record, min(fewer, record.input), share, tuple(consumed))
+            if task in sources:
+                less[self._read_as(record.key, task, task)] += self._handed_on_less(record)
+
+    def _read_as(self, key: RunKey, source: str, target: str) -> tuple[object, ...]:
+        """Return what names a source's partition for a leaf of the target; the key has its day, plan and group."""
+        grain = self.topology.shared_grain(source, target)
+        return (source, key.date, key.planid, *(getattr(key, dimension) for dimension in grain))
 
     def take(self, record: TaskRecord, less: int, share: float, consumed: tuple[Consumed, ...] | None = None) -> None:
         """Let a record take in less, and book all the less of what it does with it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date as Date
 from enum import StrEnum
 from fractions import Fraction
@@ -23,7 +23,7 @@ from checks.view import Group, View, group_of
 from reporting.measures import value_of
 from reporting.plans import Leaf
 from reporting.record import TaskRecord
-from reporting.topology import DIMENSIONS, Dimension, Law
+from reporting.topology import DIMENSIONS, Dimension, Law, Topology
 
 Ratio = tuple[float, float]
 """[low, high], both allowed."""
@@ -133,9 +133,35 @@ def nearest_within(handed: float, taken: float, ratio: Ratio) -> float:
     return float(math.floor(high) if whole else high) if taken > high else float(taken)
 
 
+_Partition = tuple[str, Date, str]
+"""(task, day, plan)."""
+_ForGroup = tuple[str, Date, str, Group]
+"""A partition and the group of the target that a part of it is for."""
+
+
+class _Windows(NamedTuple):
+    """What of a target's windows one comparison answers for."""
+
+    mine: frozenset[str]
+    """Sources whose readings it compares with what they had handed on."""
+    others: frozenset[str]
+    """Sources that other comparisons answer for."""
+    has_sum: bool
+    """Whether it also compares the target's input with all that was read: of several windows the first does."""
+
+
+def _windows(topology: Topology, compared: Comparison) -> _Windows:
+    """Divide a target's sources among its windows; the first answers for what the target takes in again of its own."""
+    sources = topology.window_sources(compared.target)
+    has_sum = compared.source == sources[0]
+    mine = {compared.source, *({compared.target} & {*sources} if has_sum else ())}
+    return _Windows(frozenset(mine), frozenset(sources) - mine, has_sum)
+
+
 def _window(view: View, compared: Comparison) -> Iterator[Row]:
     """Yield a row for each leaf of the target: what it read of each partition, and what that had handed on."""
-    produced = _produced((*view.records, *view.other_days), compared)
+    windows = _windows(view.topology, compared)
+    produced = _produced((*view.records, *view.other_days), view.topology, windows.mine, compared.target)
     grain = [dim for dim in DIMENSIONS if dim in view.topology.task(compared.target).grain]
     for leaf in view.leaves.get(compared.target, ()):
         row = Row(group_of(leaf, grain), Known.ALL, (), (leaf,))
@@ -144,35 +170,42 @@ def _window(view: View, compared: Comparison) -> Iterator[Row]:
             known = Known.WAITING if view.is_open(leaf) else Known.NOTHING
             yield row._replace(known=known, missing=(leaf,))
         else:
-            yield _read(row, record, compared, produced)
+            groups = {task: group_of(leaf, view.topology.shared_grain(task, compared.target)) for task in windows.mine}
+            yield _read(row, record, windows, produced, groups)
 
 
-def _read(row: Row, record: TaskRecord, compared: Comparison, produced: Mapping[_Partition, int]) -> Row:
-    read: Counter[tuple[Date, str]] = Counter()  # a partition read twice is one reading of twice as much
+def _read(
+    row: Row, record: TaskRecord, windows: _Windows, produced: Mapping[_ForGroup, int], groups: Mapping[str, Group]
+) -> Row:
+    """Return what a record read of its sources, and what these had handed on to its group."""
+    read: Counter[_Partition] = Counter()  # a partition read twice is one reading of twice as much
     for consumed in record.consumed:
-        if consumed.task == compared.source:
-            read[consumed.date, consumed.planid] += consumed.count
-    group = group_of(row.after[0], compared.grain)
-    there = {partition: produced.get((*partition, group), 0) for partition in read}
-    handed, residual = sum(there.values()), abs(read.total() - record.input)
+        if consumed.task in windows.mine:
+            read[consumed.task, consumed.date, consumed.planid] += consumed.count
+    there = {partition: produced.get((*partition, groups[partition[0]]), 0) for partition in read}
+    elsewhere = sum(consumed.count for consumed in record.consumed if consumed.task in windows.others)
+    taken = record.input - elsewhere if windows.has_sum else read.total()
+    handed, residual = sum(there.values()), abs(read.total() - taken)
     residual += sum(abs(there[partition] - count) for partition, count in read.items())
     notes = tuple(
-        f"{day} {planid}: read {count:,}, handed on {there[day, planid]:,}"
-        for (day, planid), count in sorted(read.items())
-        if there[day, planid] != count
+        f"{task + ' ' if len(windows.mine) > 1 else ''}{day} {planid}: read {count:,}, handed on {there[part]:,}"
+        for part, count in sorted(read.items())
+        if there[part] != count
+        for task, day, planid in [part]
     )
-    wanted = handed if handed != record.input else handed + residual
-    return row._replace(handed=handed, taken=record.input, wanted=wanted, residual=residual, notes=notes)
+    wanted = handed if handed != taken else handed + residual
+    return row._replace(handed=handed, taken=taken, wanted=wanted, residual=residual, notes=notes)
 
 
-_Partition = tuple[Date, str, Group]
-
-
-def _produced(records: Iterable[TaskRecord], compared: Comparison) -> Mapping[_Partition, int]:
-    sums: dict[_Partition, int] = defaultdict(int)
-    for record in {record.key: record for record in records if record.key.task == compared.source}.values():
-        group = tuple(getattr(record.key, dimension) for dimension in compared.grain)
-        sums[record.key.date, record.key.planid, group] += record.produced
+def _produced(
+    records: Iterable[TaskRecord], topology: Topology, sources: Collection[str], target: str
+) -> Mapping[_ForGroup, int]:
+    """Return what each partition of some sources had handed on, by the group of the target that it is for."""
+    sums: dict[_ForGroup, int] = defaultdict(int)
+    for record in {record.key: record for record in records if record.key.task in sources}.values():
+        grain = topology.shared_grain(record.key.task, target)
+        group = tuple(getattr(record.key, dimension) for dimension in grain)
+        sums[record.key.task, record.key.date, record.key.planid, group] += record.produced
     return sums
 
 

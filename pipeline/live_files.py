@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date as Date
 from datetime import timedelta
 from functools import cache
@@ -23,8 +23,10 @@ from pipeline.release.resource_files import stored_paths
 from pipeline.shards import FOLDER
 from pipeline.tasks import registered_labels
 from pipeline.tasks.candidate import models_of_spaces
-from pipeline.window.library import CARRIER
+from pipeline.tasks.tail import read_tail
+from pipeline.window.library import CARRIER, TAIL
 from pipeline.window.live import expire
+from pipeline.window.tail_step import DaySource, Tail
 from reporting import tables as t
 from reporting.plans import Leaf, Plan, PlanKind, PlanState, by_precedence, first_covering
 from reporting.stores.sql import SqlStore
@@ -38,6 +40,7 @@ class _Done(NamedTuple):
 
     leaf: Leaf
     planid: str
+    attempt: int
     folder: str
 
 
@@ -46,7 +49,9 @@ def live_paths(store: SqlStore, lake: Lake) -> set[str]:
 
     - Shards of every day that a merge may still read: those in the window of the newest day, those with pictures that
       live then or on the days of open plans, and those of every merge below. Of a day's shards all count but those of
-      plans that were abandoned, or counted once and are superseded.
+      plans that were abandoned, or counted once and are superseded; and not those that every tail holds which a task
+      may still start from. A tail of an older day, run again, would miss them: index its days again then.
+    - The tails that a task may still start from: of the newest day and those of open plans, and of the day before each.
     - Item tables of merges that may still be released: of days not before the released one, and of open plans.
     - All quantizers.
     - Models and galleries of the registry that such plans have frozen, or whose vectors such merges hold.
@@ -71,8 +76,10 @@ def live_paths(store: SqlStore, lake: Lake) -> set[str]:
     objects = ObjectStore(lake.folder())
     found = {path for summary in summaries for path in _of_merge(summary, objects)}
     days = _days_to_merge(lake, plans, done["dedup"])
+    tails = _tails_in_use(lake, plans, done)
+    found |= {path for of_category in tails.values() for tail in of_category for path in _of_tail(tail, objects)}
     for one in done["index"]:
-        if (days is None or one.leaf.date in days) and lake.exists(f"{one.folder}/shard.json"):
+        if _is_read(one, days, tails) and lake.exists(f"{one.folder}/shard.json"):
             manifest = ShardManifest.model_validate_json(lake.read_bytes(f"{one.folder}/shard.json"))
             found.add(f"{FOLDER}/{shard_path(manifest)}")
     with store.read() as connection:
@@ -86,22 +93,22 @@ def live_paths(store: SqlStore, lake: Lake) -> set[str]:
 
 
 def _done(store: SqlStore, plans: Sequence[Plan]) -> dict[str, list[_Done]]:
-    """Return the done leaves of dedup, index and merge, but those that counted once and are superseded."""
+    """Return the done leaves of dedup, index, tail and merge, but those that counted once and are superseded."""
     c = t.instance.c
     known = {plan.planid: plan for plan in plans}
     ranked = cache(lambda day: by_precedence(plan for plan in plans if day in plan.dates))
-    columns = (c.task, c.date, c.category, c.subinstance, c.planid, c.artifact)
-    found: dict[str, list[_Done]] = {"dedup": [], "index": [], "merge": []}
+    columns = (c.task, c.date, c.category, c.subinstance, c.planid, c.attempt, c.artifact)
+    found: dict[str, list[_Done]] = {"dedup": [], "index": [], TAIL: [], "merge": []}
     with store.read() as connection:
         rows = connection.execute(select(*columns).where(c.task.in_(tuple(found)), c.state == DONE)).all()
-    for task, day, category, subinstance, planid, folder in rows:
+    for task, day, category, subinstance, planid, attempt, folder in rows:
         leaf, plan = Leaf(task, day, category, subinstance), known.get(planid)
         if plan is None:
             continue
         counts = first_covering(ranked(day), leaf)
         once = plan.state is PlanState.PROMOTED or (plan.kind is PlanKind.DAILY and plan.state is PlanState.COMPLETE)
         if not once or counts is None or counts.planid == planid:
-            found[task].append(_Done(leaf, planid, folder))
+            found[task].append(_Done(leaf, planid, attempt, folder))
     return found
 
 
@@ -111,10 +118,10 @@ def _days_to_merge(lake: Lake, plans: Sequence[Plan], done: Sequence[_Done]) -> 
         return None
     known = sorted({one.leaf.date for one in done})
     newest = known[-1]
-    asked = {newest} | {day for plan in plans if plan.state is PlanState.OPEN for day in plan.dates}
+    asked = _asked(plans, newest)
     window = _window(plans, newest)
     # What evict keeps is among what dedup handed it, however old.
-    forgets = any(CARRIER in _tasks(plan) for plan in plans if newest in plan.dates or plan.state is PlanState.OPEN)
+    forgets = any(CARRIER in _tasks(plan) for plan in _going_on(plans, newest))
     days = asked | {newest - timedelta(age) for age in range(window)}
     for day in asked:
         before = max((one for one in known if one < day), default=day)  # a re-run of its dedup starts from there
@@ -126,13 +133,58 @@ def _days_to_merge(lake: Lake, plans: Sequence[Plan], done: Sequence[_Done]) -> 
     return days
 
 
+def _tails_in_use(lake: Lake, plans: Sequence[Plan], done: Mapping[str, Sequence[_Done]]) -> dict[str, list[Tail]]:
+    """Return by category the tails that a task may still start from; a category without an entry may start from none.
+
+    A day's merge reads the day's tail, and a re-run of the day's tail that of the nearest day before.
+    """
+    newest = max((one.leaf.date for one in done["dedup"]), default=Date.min)
+    if not all(TAIL in _tasks(plan) for plan in _going_on(plans, newest)):
+        return {}
+    of_category: dict[str, list[_Done]] = {}
+    for one in done[TAIL]:
+        of_category.setdefault(one.leaf.category, []).append(one)
+    found: dict[str, list[Tail]] = {}
+    for category, tails in of_category.items():
+        chosen: set[_Done] = set()
+        from_nothing = False
+        for day in _asked(plans, newest):
+            before = max((one.leaf.date for one in tails if one.leaf.date < day), default=None)
+            from_nothing |= before is None
+            chosen |= {one for one in tails if one.leaf.date in (day, before)}
+        found[category] = [read_tail(lake, one.folder) for one in sorted(chosen)] + [Tail()] * from_nothing
+    return found
+
+
+def _is_read(shard: _Done, days: Collection[Date] | None, tails: Mapping[str, Sequence[Tail]]) -> bool:
+    """Tell whether a task may still read a day's shard: it is of such a day, and not in every tail to start from."""
+    if days is not None and shard.leaf.date not in days:
+        return False
+    source = DaySource(planid=shard.planid, attempt=shard.attempt)
+    in_use = tails.get(shard.leaf.category, ())
+    return not in_use or any(tail.days.get(shard.leaf.date) != source for tail in in_use)
+
+
+def _of_tail(tail: Tail, objects: ObjectStore) -> set[str]:
+    return set() if tail.path is None or tail.items_sha256 is None else {tail.path, objects.relative(tail.items_sha256)}
+
+
+def _asked(plans: Sequence[Plan], newest: Date) -> set[Date]:
+    """Return the newest day and the days of open plans."""
+    return {newest} | {day for plan in plans if plan.state is PlanState.OPEN for day in plan.dates}
+
+
+def _going_on(plans: Sequence[Plan], newest: Date) -> list[Plan]:
+    """Return the plans of the newest day and the open ones."""
+    return [plan for plan in plans if newest in plan.dates or plan.state is PlanState.OPEN]
+
+
 def _window(plans: Sequence[Plan], newest: Date) -> int:
     """Return the longest window that the plans of the newest day, and the open ones, have frozen."""
     sizes = [1]
-    for plan in plans:
-        if newest in plan.dates or plan.state is PlanState.OPEN:
-            settings = [_tasks(plan).get(task, {}).get("settings", {}) for task in ("dedup", "merge")]
-            sizes += [int(one.get("window_days", _WINDOW_DAYS)) for one in settings]
+    for plan in _going_on(plans, newest):
+        settings = [_tasks(plan).get(task, {}).get("settings", {}) for task in ("dedup", "merge")]
+        sizes += [int(one.get("window_days", _WINDOW_DAYS)) for one in settings]
     return max(sizes)
 
 

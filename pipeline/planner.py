@@ -186,21 +186,36 @@ def _across_days(
     Without it a merge would leave out the shards of a day whose index is late, and nobody would notice:
     it books what it has read. A later day may have been sealed first; its tasks then wait for this one's leaves.
     """
-    for edge in topology.edges:
-        if edge.law is not Law.WINDOW:
-            continue
-        source, target = topology.task(edge.source).work_grain, topology.task(edge.target).work_grain
+    for upstream, downstream in _over_days(topology):
+        source, target = topology.task(upstream).work_grain, topology.task(downstream).work_grain
         shared = [dim for dim in ("category", "subinstance") if dim in source and dim in target]
         daily = t.plan.c.kind == PlanKind.DAILY.value
-        earlier = _open_leaves(work, edge.source, _c.date < day, daily | (_c.planid == plan.planid))
+        earlier = _open_leaves(work, upstream, _c.date < day, daily | (_c.planid == plan.planid))
         counts = true() if plan.kind is PlanKind.DAILY else _c.planid == plan.planid
-        later = _open_leaves(work, edge.target, _c.date > day, _c.state == WAITING, counts)
-        mine = [(leaf, number) for leaf, number in ids.items() if leaf.task in (edge.source, edge.target)]
-        for leaf, number in mine:
-            if leaf.task == edge.target:
+        later = _open_leaves(work, downstream, _c.date > day, _c.state == WAITING, counts)
+        for leaf, number in ids.items():
+            if leaf.task == downstream:
                 yield from ((other, number) for its, other in earlier if _agree(its, leaf, shared))
-            else:
+            if leaf.task == upstream:
                 yield from ((number, other) for its, other in later if _agree(its, leaf, shared))
+
+
+def _over_days(topology: Topology) -> list[tuple[str, str]]:
+    """Return (task, task that reads what it did on earlier days), both of the split.
+
+    What a task takes in again of its own, the next one reads of the same day alone.
+    """
+    windows = {
+        (edge.source, edge.target)
+        for edge in topology.edges
+        if edge.law is Law.WINDOW and not topology.continues_itself(edge.source)
+    }
+    states = {
+        (task.continues or name, name)
+        for name, task in topology.tasks.items()
+        if task.waits_for_previous_day and task.work_grain  # the others: `_previous_day`
+    }
+    return sorted(windows | states)
 
 
 def _open_leaves(work: SqlUnitOfWork, task: str, *where: Any) -> list[tuple[Leaf, int]]:

@@ -1,7 +1,8 @@
 """The bad-day drill: build one day's shards again, release the newest day with them, show that nothing else changed.
 
 Two plans: a re-run of the day from a task up to `index` and nothing behind it, then a re-run of the newest day from
-`merge` on. What is in between stays as it is: merges of the days between are stale, and nothing reads them.
+`tail` on (`merge`, where the graph has no tail). What is in between stays as it is: tails and merges of the days
+between are stale, and nothing reads them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pipeline.release.diff import ReleaseDiff, day_ids, diff_releases
 from pipeline.release.manifest import ReleaseManifest
 from pipeline.release.pointer import current
 from pipeline.run import RunOutcome
+from pipeline.window.library import TAIL
 from reporting.errors import EXIT_FAILED, EXIT_OK, UsageError
 from reporting.plans import Plan, PlanKind
 from reporting.topology import Topology
@@ -128,7 +130,8 @@ def rebuild_day(
     work = work or partial(run_with_progress, workers=workers)
     before = current(place.lake.folder())
     planids: list[str] = []
-    for request in _requests(planned, reason):
+    release_from = TAIL if TAIL in place.topology.tasks else "merge"
+    for request in _requests(planned, release_from, reason):
         plans = find_or_make_plans(place.store, place.topology, request)
         planids += [plan.planid for plan in plans]
         outcome = work(place, plans)
@@ -146,7 +149,7 @@ def rebuild_day(
     return _compared(place, planned, planids, before)
 
 
-def _requests(planned: RebuildPlan, reason: str) -> tuple[PlanRequest, PlanRequest]:
+def _requests(planned: RebuildPlan, release_from: str, reason: str) -> tuple[PlanRequest, PlanRequest]:
     shards = PlanRequest(
         kind=PlanKind.RERUN,
         dates=(planned.day,),
@@ -159,7 +162,7 @@ def _requests(planned: RebuildPlan, reason: str) -> tuple[PlanRequest, PlanReque
     release = PlanRequest(
         kind=PlanKind.RERUN,
         dates=(planned.newest,),
-        tasks=("merge",),
+        tasks=(release_from,),
         categories=planned.categories,
         promote=True,
         reason=reason or f"release of {planned.newest} with {planned.day} rebuilt",

@@ -19,6 +19,7 @@ from pipeline.instance_states import DONE
 from pipeline.partitions import Partition
 from pipeline.tasks import TASKS, task_settings, with_registered_versions
 from pipeline.tasks.built_with import built_with
+from pipeline.window.library import TAIL
 from reporting import tables as t
 from reporting.effective import EffectivePlans
 from reporting.key import ALL
@@ -112,8 +113,9 @@ class _World:
             if read.leaf.date >= first and source is not None and source[1:3] != (read.planid, read.attempt):
                 yield "input", f"input {read.leaf.task} of {read.leaf.date} is now that of plan {source.planid}"
         task = self.topology.task(one.leaf.task)
-        if task.waits_for_previous_day:
-            # A day between this one and the one it continued has come since.
+        if task.waits_for_previous_day and not self.topology.continues_itself(one.leaf.task):
+            # A day between this one and the one it continued has come since. What a task takes in again of its own is
+            # judged by what that was made of.
             before = task.continues or one.leaf.task
             days = [day for day in self.days.get(before, []) if day < one.leaf.date]
             continued = [read.leaf.date for read in reads if read.leaf.task == before]
@@ -172,8 +174,7 @@ def stale_ancestors(
     """
     world = _World(store, topology, plan)
     todo = [_Read(part.leaf, part.planid, part.attempt) for part in merged]
-    shards = [read.leaf.date for root in todo for read in _reads_of(world, root) if read.leaf.task == "index"]
-    first = min(shards, default=Date.min)
+    first = min((day for root in todo for day in _shard_days(world, root)), default=Date.min)
     seen: set[_Read] = set()
     found: dict[_Group, list[Leaf]] = defaultdict(list)
     while todo:
@@ -193,6 +194,15 @@ def stale_ancestors(
 def _reads_of(world: _World, at: _Read) -> list[_Read]:
     one = world.all.get((at.leaf, at.planid))
     return [] if one is None else one.reads()
+
+
+def _shard_days(world: _World, at: _Read) -> Iterator[Date]:
+    """Yield the days of the shards that a merge has read, those in its tail among them."""
+    for read in _reads_of(world, at):
+        if read.leaf.task == "index":
+            yield read.leaf.date
+        elif read.leaf.task == TAIL:
+            yield from _shard_days(world, read)
 
 
 def _listed(found: dict[_Group, list[Leaf]]) -> list[Stale]:

@@ -133,10 +133,10 @@ class _View:
             if (record := self.record(leaf)) is not None
         ]
         for edge in self.topology.edges:
-            if edge.law is Law.WINDOW:
-                found += self._window(edge)
-            elif edge.law is not Law.AFTER:
+            if edge.law not in (Law.WINDOW, Law.AFTER):
                 found += self._edge(edge)
+        for task in self.topology.order:
+            found += self._window(task)
         return [one for one in found if one.residual]
 
     def _edge(self, edge: Edge) -> Iterable[Residual]:
@@ -164,24 +164,29 @@ class _View:
             where = f"{edge.source} -> {edge.target}" + (f" {'/'.join(group)}" if group else "")
             yield self._residual(where, handed, taken, edge.ratio)
 
-    def _window(self, edge: Edge) -> Iterable[Residual]:
-        produced = _produced(self.books.records + self.books.consumed, edge.source, self.topology.common_grain(edge))
-        for leaf in sorted(self.mine):
-            record = self.record(leaf) if leaf.task == edge.target else None
+    def _window(self, task: str) -> Iterable[Residual]:
+        """Yield what is left over of a task's windows: in all of them together, and of each partition read."""
+        sources = self.topology.window_sources(task)
+        produced = {source: self._handed_on(source, task) for source in sources}
+        for leaf in sorted(self.mine if sources else ()):
+            record = self.record(leaf) if leaf.task == task else None
             if record is None:
                 continue
-            where = f"{edge.source} -> {edge.target} {leaf.category}/{leaf.subinstance}"
-            read: Counter[tuple[Date, str]] = (
-                Counter()
-            )  # summed: a partition read twice is one reading of twice as much
+            # summed: a partition read twice is one reading of twice as much
+            read: Counter[tuple[str, Date, str]] = Counter()
             for consumed in record.consumed:
-                if consumed.task == edge.source:
-                    read[(consumed.date, consumed.planid)] += consumed.count
-            yield self._residual(f"{where} (sum of the window)", read.total(), record.input)
-            group = tuple(getattr(leaf, dim) for dim in self.topology.common_grain(edge))
-            for (day, planid), count in sorted(read.items()):
-                there = produced.get((day, planid, group), 0)
-                yield self._residual(f"{where} (read of {day} {planid})", there, count)
+                if consumed.task in sources:
+                    read[(consumed.task, consumed.date, consumed.planid)] += consumed.count
+            end = f"{task} {leaf.category}/{leaf.subinstance}"
+            yield self._residual(f"{' + '.join(sources)} -> {end} (sum of the window)", read.total(), record.input)
+            for (source, day, planid), count in sorted(read.items()):
+                group = tuple(getattr(leaf, dim) for dim in self.topology.shared_grain(source, task))
+                there = produced[source].get((day, planid, group), 0)
+                yield self._residual(f"{source} -> {end} (read of {day} {planid})", there, count)
+
+    def _handed_on(self, source: str, target: str) -> Mapping[tuple[Date, str, tuple[str, ...]], int]:
+        records = self.books.records + self.books.consumed
+        return _produced(records, source, self.topology.shared_grain(source, target))
 
     def _residual(self, where: str, handed: int, taken: int, ratio: tuple[float, float] | None = None) -> Residual:
         size = abs(handed - taken) if ratio is None else _outside(handed, taken, ratio)

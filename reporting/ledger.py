@@ -13,7 +13,7 @@ def gather_books(store: RecordStore, topology: Topology, date_from: Date, date_t
     """Read the records, plans and manifests of some days, and the records of other days that they consumed."""
     plans = store.plans(date_from, date_to)
     records = store.records(RecordQuery(date_from=date_from, date_to=date_to))
-    window = {edge.target: edge.source for edge in topology.edges if edge.law is Law.WINDOW}
+    window = {edge.target for edge in topology.edges if edge.law is Law.WINDOW}
     wanted = {
         (consumed.task, consumed.date, consumed.planid)
         for record in records

@@ -39,7 +39,8 @@ class Law(StrEnum):
     RATIO = "ratio"
     """to.input / from.produced lies in the edge's `ratio` (units change)."""
     WINDOW = "window"
-    """to.input == the sum of what `consumed` names, over several days."""
+    """to.input == the sum of what `consumed` names, over several days and all window edges that lead to it; where `to`
+    continues itself, what it had handed on the day before is one more source."""
     AFTER = "after"
     """Order only; nothing is counted."""
 
@@ -68,7 +69,8 @@ class TaskSpec(BaseModel):
     waits_for_previous_day: bool = False
     """The day before (if its plan is open) must have done this task first: it carries state over days."""
     continues: Name | None = None
-    """The task whose state of the day before this one takes up, and waits for likewise; default its own."""
+    """The task whose state of the day before this one takes up, and waits for likewise; default its own. Its own name
+    says more: what it handed on the day before is items that it takes in again, and books as read."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The task's own settings; the pipeline validates them with the task's model."""
 
@@ -184,10 +186,23 @@ class Topology(BaseModel):
         """Edges that lead from a task, in declared order."""
         return [edge for edge in self.edges if edge.source == task]
 
+    def continues_itself(self, task: str) -> bool:
+        """Tell whether a task takes in again what it handed on the day before."""
+        return self.task(task).continues == task
+
+    def window_sources(self, task: str) -> tuple[str, ...]:
+        """Return the tasks whose items of several days make up a task's input; () where no window leads to it."""
+        sources = tuple(edge.source for edge in self.upstream(task) if edge.law is Law.WINDOW)
+        return (*sources, task) if sources and self.continues_itself(task) else sources
+
     def common_grain(self, edge: Edge) -> tuple[Dimension, ...]:
         """Dimensions both ends of an edge split their records by: where the edge must balance."""
-        source, target = self.task(edge.source).grain, self.task(edge.target).grain
-        return tuple(dim for dim in DIMENSIONS if dim in source and dim in target)
+        return self.shared_grain(edge.source, edge.target)
+
+    def shared_grain(self, one: str, other: str) -> tuple[Dimension, ...]:
+        """Dimensions that two tasks both split their records by."""
+        mine, theirs = self.task(one).grain, self.task(other).grain
+        return tuple(dim for dim in DIMENSIONS if dim in mine and dim in theirs)
 
     @cached_property
     def order(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,11 +26,21 @@ class ShardPart:
         manifest: What the shard claims; each claim is verified.
         index: The index bytes, or the file that holds them (then read by memory map).
         keep_ids: Ids to take, (n,) int64, strictly rising; all must be in the shard. Empty takes none, None takes all.
+        keep_days: The day of each of them, (n,) datetime64[D], for a shard that holds several days (a tail); None: all
+            are of the manifest's date.
     """
 
     manifest: ShardManifest
     index: bytes | Path
     keep_ids: NDArray[np.int64] | None = None
+    keep_days: NDArray[np.datetime64] | None = None
+
+    def rows_by_day(self, kept: int) -> dict[dt.date, int]:
+        """Return how many rows each day gives; `kept` in all."""
+        if self.keep_days is None:
+            return {self.manifest.date: kept}
+        days, counts = np.unique(self.keep_days, return_counts=True)
+        return dict(zip(days.tolist(), counts.tolist(), strict=True))
 
 
 class Piece(NamedTuple):
@@ -117,6 +128,16 @@ class OpenPart:
             middle = start + size * self.code_size
             found.append(self._piece(number, size, data[middle : start + size * width], data[start:middle]))
         return found
+
+    def by_day(self, piece: Piece) -> dict[dt.date, Piece]:
+        """Divide rows of a list by the day each is of, rising; views where all are of one day."""
+        ids, days = self.part.keep_ids, self.part.keep_days
+        if ids is None or days is None:
+            return {self.part.manifest.date: piece}
+        numbers = np.frombuffer(piece.ids, "<i8")
+        of = days[np.searchsorted(ids, numbers)]
+        codes = np.frombuffer(piece.codes, np.uint8).reshape(piece.rows, -1)
+        return {day.item(): sorted_piece(numbers[of == day], codes[of == day]) for day in np.unique(of)}
 
     def room_for(self, first: int, stop: int) -> int:
         """Return how many bytes `pieces` reads."""

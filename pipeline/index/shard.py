@@ -46,7 +46,8 @@ class ShardManifest(BaseModel):
 
     Attributes:
         category: Category of every row.
-        date: Day of every row.
+        date: Day of every row; of a tail the last of its days.
+        since: Of a tail, which holds the rows of several days, the first of them; None: a day's shard.
         space_id: Feature space of the vectors: model weights and preprocessing (an index cannot know these).
         fingerprint: Training fingerprint of the index, see `pipeline.index.quantizer.fingerprint`.
         codec: Name of the codec, see `pipeline.index.codec`.
@@ -67,6 +68,7 @@ class ShardManifest(BaseModel):
 
     category: str = Field(min_length=1)
     date: dt.date
+    since: dt.date | None = None
     space_id: str = Field(min_length=1)
     fingerprint: Sha256
     codec: str = "flat"
@@ -83,6 +85,8 @@ class ShardManifest(BaseModel):
     @property
     def name(self) -> str:
         """Name the shard in messages."""
+        if self.since is not None:
+            return f"tail {self.category}/{self.since.isoformat()}..{self.date.isoformat()}"
         return f"shard {self.category}/{self.date.isoformat()}"
 
 

@@ -20,7 +20,7 @@ from reporting.logs import logger
 
 INDEX = "index.faiss"
 MANIFEST = "shard.json"
-_TEMPORARY = ".writing-"
+UNFINISHED = ".writing-"
 _DAMAGED = ".damaged-"
 _SWEPT = ".swept-"
 """As `pipeline.release.retention` names what it is about to delete."""
@@ -59,8 +59,10 @@ def shard_path(manifest: ShardManifest) -> str:
     return PurePosixPath(manifest.space_id, manifest.category, day, manifest.sha256[:16]).as_posix()
 
 
-def write_shard(root: Path, data: bytes, manifest: ShardManifest) -> ShardFolder:
+def write_shard(root: Path, data: bytes | Path, manifest: ShardManifest) -> ShardFolder:
     """Write a shard below `root`; one that is there already, whole, stays as it is and counts as young for a sweep.
+
+    The index is given as bytes, or as a file of this disk that is flushed and read-only: it is then linked, not copied.
 
     Both files are flushed, read-only and in place before the folder gets its name, by one rename. What is there is
     read: if it is damaged it is moved aside, under a name that starts with `.damaged-`, and the shard is written anew.
@@ -95,7 +97,7 @@ def _holds(folder: Path, manifest: ShardManifest) -> bool:
     except DataError as error:
         _log.warning("%s: is damaged: %s", folder, error)
         return False
-    own = {"source", "attempt", "builder"}
+    own = {"source", "attempt", "builder", "since"}
     noted = {name: value for name, value in said if name not in own and value not in (None, ())}
     if sha256 == manifest.sha256 and noted.items() <= dict(manifest).items():
         return True
@@ -109,10 +111,13 @@ def _move_aside(folder: Path) -> None:
     flush_folder(folder.parent)
 
 
-def _write_folder(folder: Path, files: dict[str, bytes]) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
+def _write_folder(folder: Path, files: dict[str, bytes | Path]) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
     try:
         for name, data in files.items():
+            if isinstance(data, Path):
+                os.link(data, temporary / name)
+                continue
             with (temporary / name).open("wb") as stream:
                 stream.write(data)
                 stream.flush()
@@ -171,7 +176,9 @@ def find_shards(
             below = [read_shard(file.parent) for file in sorted(path.rglob(MANIFEST)) if not _unfinished(file)]
             if not below:
                 raise DataError(f"{path}: holds no shard; name a folder that `funnelgate index build` wrote")
-            shards = [one for one in below if category in (None, one.manifest.category)]
+            # A tail holds again what the shards of its days hold; it is taken where it is named itself.
+            of_days = [one for one in below if one.manifest.since is None]
+            shards = [one for one in of_days if category in (None, one.manifest.category)]
         found |= {one.path.resolve(): one for one in shards}
     ordered = sorted(found.values(), key=lambda one: (one.manifest.date, one.manifest.sha256))
     days = sorted({one.manifest.date for one in ordered})[-last_days:] if last_days else None
@@ -183,4 +190,4 @@ def find_shards(
 
 def _unfinished(file: Path) -> bool:
     """Say whether a file lies in what a killed build or sweep has left, or in what was moved aside."""
-    return file.parent.name.startswith((_TEMPORARY, _DAMAGED, _SWEPT))
+    return file.parent.name.startswith((UNFINISHED, _DAMAGED, _SWEPT))

@@ -11,6 +11,7 @@ import datetime as dt
 import hashlib
 import os
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -101,14 +102,15 @@ def write_canonical(
     counts = sum((part.scan.kept_sizes for part in opened), np.zeros(int(quantizer.nlist), np.int64))
     head = header(quantizer_bytes, counts)
     whole = hashlib.sha256()
-    days = _days(opened)
-    digests = {day: hashlib.sha256() for day in days}
+    opened = sorted(opened, key=lambda part: part.part.manifest.date)
+    rows = _rows_by_day(opened)
+    digests = {day: hashlib.sha256() for day in rows}
     width = int(quantizer.code_size) + 8
     total = len(head) + int(counts.sum()) * width
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="merge") as pool:
         pending = _feed_all(pool, out, whole, digests, _Batch(out=[memoryview(head)]))
         done = len(head)
-        for batch in _batches(days, counts, width):
+        for batch in _batches(opened, counts, width):
             _wait(pending)
             if progress is not None:
                 progress(done, total)
@@ -120,14 +122,13 @@ def write_canonical(
     if progress is not None:
         progress(done, total)
     hashes = {day: digest.hexdigest() for day, digest in digests.items()}
-    _require_noted(days, hashes)
-    rows = {day: sum(int(part.scan.kept_sizes.sum()) for part in mine) for day, mine in days.items()}
+    _require_noted(opened, hashes)
     return Written(
         sha256=whole.hexdigest(),
         bytes=total,
         rows=int(counts.sum()),
         nlist=len(counts),
-        days={day: DayPart(rows=rows[day], rows_sha256=hashes[day]) for day in days},
+        days={day: DayPart(rows=rows[day], rows_sha256=hashes[day]) for day in rows},
     )
 
 
@@ -159,42 +160,44 @@ def header(quantizer_bytes: bytes, counts: NDArray[np.int64]) -> bytes:
     return data[:-_EMPTY_TAIL] + lists + sizes
 
 
-def _days(parts: Sequence[OpenPart]) -> dict[dt.date, list[OpenPart]]:
-    """Return the parts by day, rising."""
-    days: dict[dt.date, list[OpenPart]] = {}
-    for part in sorted(parts, key=lambda part: part.part.manifest.date):
-        days.setdefault(part.part.manifest.date, []).append(part)
-    return days
+def _rows_by_day(parts: Sequence[OpenPart]) -> dict[dt.date, int]:
+    """Return how many rows each day gives, rising; a part without a kept row has its day there with 0."""
+    rows: Counter[dt.date] = Counter()
+    for part in parts:
+        rows.update(part.part.rows_by_day(int(part.scan.kept_sizes.sum())))
+    return dict(sorted(rows.items()))
 
 
-def _require_noted(days: Mapping[dt.date, Sequence[OpenPart]], hashes: Mapping[dt.date, str]) -> None:
+def _require_noted(parts: Sequence[OpenPart], hashes: Mapping[dt.date, str]) -> None:
     """Raise if the rows of a day that is one whole shard do not hash to what its manifest notes of them."""
+    shards_of_day = Counter(day for part in parts for day in part.part.rows_by_day(0))
     violations: list[Violation] = []
-    for day, parts in days.items():
-        noted = parts[0].part.manifest.rows_sha256 if len(parts) == 1 and parts[0].scan.whole else None
-        if noted is not None:
-            violations += differing(parts[0].name, {"rows_sha256": (hashes[day], noted)})
+    for part in parts:
+        manifest = part.part.manifest
+        is_its_day = part.part.keep_days is None and shards_of_day[manifest.date] == 1
+        if is_its_day and part.scan.whole and manifest.rows_sha256 is not None:
+            violations += differing(part.name, {"rows_sha256": (hashes[manifest.date], manifest.rows_sha256)})
     refuse(violations, "its shard.json was changed or is another shard's: restore it, or build this shard again")
 
 
-def _batches(days: Mapping[dt.date, Sequence[OpenPart]], counts: NDArray[np.int64], width: int) -> Iterator[_Batch]:
+def _batches(parts: Sequence[OpenPart], counts: NDArray[np.int64], width: int) -> Iterator[_Batch]:
     """Yield the rows of all lists in the index's order, some lists at a time, and by day."""
-    parts = [(day, part) for day, mine in days.items() for part in mine]
-    held = sum((np.diff(part.ends) for _, part in parts), np.zeros(len(counts), np.int64))
+    held = sum((np.diff(part.ends) for part in parts), np.zeros(len(counts), np.int64))
     rooms: list[dict[int, NDArray[np.uint8]]] = [{}, {}]  # in turn: one batch is read while the one before goes out
     for turn, (first, stop) in enumerate(_runs(held, max(1, _BATCH_BYTES // width))):
         read = [
-            (day, part.pieces(first, stop, _room(rooms[turn % 2], place, part.room_for(first, stop))))
-            for place, (day, part) in enumerate(parts)
+            (part, part.pieces(first, stop, _room(rooms[turn % 2], place, part.room_for(first, stop))))
+            for place, part in enumerate(parts)
             if part.ends[stop] > part.ends[first]
         ]
         batch = _Batch()
         for number in range(first, stop):
             by_day: dict[dt.date, list[Piece]] = {}
-            for day, lists in read:
+            for part, lists in read:
                 piece = lists[number - first]
                 if piece is not None:
-                    by_day.setdefault(day, []).append(piece)
+                    for day, own in part.by_day(piece).items():
+                        by_day.setdefault(day, []).append(own)
             pieces: list[Piece] = []
             for day, some in by_day.items():
                 of_day = _rising(some)

@@ -93,12 +93,12 @@ class ItemTable(Mapping[int, dict[str, Any]]):
             raise KeyError(ids[places.index(-1)])
         return places
 
-    def ids_of_day(self, day: Date) -> NDArray[np.int64]:
-        """Return the ids whose `first_day` is that day, (n,) int64, rising."""
+    def ids_of_days(self, days: Sequence[Date]) -> NDArray[np.int64]:
+        """Return the ids whose `first_day` is one of some days, (n,) int64, rising."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        mask = pc.equal(self._table["first_day"], pa.scalar(day, pa.date32()))
+        mask = pc.is_in(self._table["first_day"], value_set=pa.array(days, pa.date32()))
         ids: NDArray[np.int64] = self._ids[mask.to_numpy()]
         return ids
 

@@ -94,7 +94,8 @@ class Shelf:
         """Bytes of the files that it is opened from."""
         paths = [self.entry.index_path, self.entry.items_path]
         if not self.lake.exists(self.entry.index_path):
-            paths[:1] = [f"{day.shard_path}/index.faiss" for day in self.entry.days.values()]
+            shards = dict.fromkeys(day.shard_path for day in self.entry.days.values())  # a tail gave several days
+            paths[:1] = [f"{folder}/index.faiss" for folder in shards]
         files = [self._local(path) for path in paths]
         return sum(file.stat().st_size for file in files if file is not None)
 
@@ -169,21 +170,24 @@ class Shelf:
             self._checked[file] = seen
 
     def _virtual(self, quantizer_path: str) -> OpenIndex:
-        """Open the day shards side by side; of each day the rows that the item table says it gave."""
+        """Open the shards side by side; of each the rows that the item table says its days gave."""
         from pipeline.index.part import ShardPart
         from pipeline.index.shard import ShardManifest
         from pipeline.index.virtual import open_virtual
+        from pipeline.shards import days_by_shard
 
         parts = []
-        for day, taken in sorted(self.entry.days.items()):
-            manifest = ShardManifest.model_validate_json(self.lake.read_bytes(f"{taken.shard_path}/shard.json"))
-            if manifest.sha256 != taken.shard_sha256:
+        for folder, days in days_by_shard(self.entry).items():
+            manifest = ShardManifest.model_validate_json(self.lake.read_bytes(f"{folder}/shard.json"))
+            named = self.entry.days[days[0]].shard_sha256
+            if manifest.sha256 != named:
                 raise ContractViolation(
-                    f"{taken.shard_path}: is shard {manifest.sha256[:16]}, the manifest of {self.category!r} names "
-                    f"{taken.shard_sha256[:16]}; build that day again"
+                    f"{folder}: is shard {manifest.sha256[:16]}, the manifest of {self.category!r} names "
+                    f"{named[:16]}; build that day again"
                 )
-            where = f"{taken.shard_path}/index.faiss"
-            keep = None if taken.rows == manifest.rows else self.items.ids_of_day(day)
+            where = f"{folder}/index.faiss"
+            rows = sum(self.entry.days[day].rows for day in days)
+            keep = None if rows == manifest.rows else self.items.ids_of_days(days)
             parts.append(ShardPart(manifest, self._local(where) or self.lake.read_bytes(where), keep))
         return open_virtual(self.lake.read_bytes(quantizer_path), parts)
 

@@ -1,4 +1,4 @@
-"""merge: the window's index of one category: from every day's shard the objects whose pictures still live.
+"""merge: the window's index of one category: from the tail and every later shard the objects whose pictures live.
 
 It is virtual: the contract is checked and the index that a release would write is hashed, row by row, but not
 written. Only a PASS writes it, see `pipeline.tasks.release`.
@@ -7,8 +7,10 @@ written. Only a PASS writes it, see `pipeline.tasks.release`.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import date as Date
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,17 +20,21 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.index.merge import MergedIndex, merge_digest
 from pipeline.index.part import ShardPart
-from pipeline.index.shard import ShardManifest, describe_shard
-from pipeline.index.shard_folder import shard_path, write_shard
+from pipeline.index.shard_folder import shard_path
 from pipeline.partitions import Partition
 from pipeline.quantizers import Quantizer, quantizer_of
 from pipeline.release.objects import ObjectStore
-from pipeline.shards import FOLDER, part_at, shards_root
+from pipeline.release.withheld import withheld
+from pipeline.shards import FOLDER, part_of
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import Drop, write_drops
-from pipeline.window.library import library_of, read_library
+from pipeline.tasks.tail import naming_days, part_of_tail, read_tail, rows_of_tail
+from pipeline.window.library import TAIL, library_of, read_library
 from pipeline.window.live import LIVE_SCHEMA
 from pipeline.window.offers import offers_of_category
+from pipeline.window.shard_rows import DAY, ELSEWHERE, is_alive, rows_of_day
+from pipeline.window.tail_step import Tail
+from pipeline.window.takedowns import taken_down
 from reporting.errors import ContractViolation
 
 
@@ -43,55 +49,41 @@ class Settings(BaseModel):
     """Days that are merged, the day itself included."""
 
 
-_FROM_SHARD = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("item", pa.string()),
-        ("picture", pa.string()),
-        ("object", pa.string()),
-        ("ordinal", pa.int16()),
-        ("x0", pa.int32()),
-        ("y0", pa.int32()),
-        ("x1", pa.int32()),
-        ("y1", pa.int32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("score", pa.float32()),
-        ("detected", pa.string()),
-        ("why", pa.string()),
-    ]
-)
 _FROM_LIVE = ("group", "title", "first_day", "last_seen", "offers", "pack", "offset", "bytes")
-_ELSEWHERE = "elsewhere"
-"""Categories of the other objects of the row's picture, where categorise has said so."""
+
+
+class _Read(NamedTuple):
+    """Rows of a shard, or of the tail, and how it becomes a part that gives some of them."""
+
+    rows: pa.Table
+    part: Callable[[pa.Table], ShardPart]
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:
     """Merge the day's window. Input are the rows of all shards read; output the rows of the merged index."""
     live = _live(leaf)
-    shards = _shards(leaf, live)
-    leaf.remember(shards)
-    leaf.consume("index", shards)
+    tail = _tail(leaf)
+    hidden = withheld(leaf.lake.folder())
     drops: list[Drop] = []
     parts: list[ShardPart] = []
     kept: list[pa.Table] = []
     oldest = leaf.key.date - timedelta(days=settings.window_days - 1)
-    for shard in shards:
-        rows = _rows(leaf, shard)
-        leaf.books.take(rows["object"].to_pylist())
-        day = shard.leaf.date
-        alive = live.filter(pc.equal(live["first_day"], pa.scalar(day, pa.date32())))
-        mask = pc.is_in(rows["picture"], value_set=alive["picture"])
-        reason = "out_of_window" if day < oldest else "delisted"
-        drops += [(name, reason, day.isoformat()) for name in rows.filter(pc.invert(mask))["object"].to_pylist()]
-        mine = rows.filter(mask)
+    for read in _reads(leaf, live, tail):
+        leaf.books.take(read.rows["object"].to_pylist())
+        alive = is_alive(read.rows, live)
+        for row in read.rows.filter(pc.invert(alive)).select(["object", DAY]).to_pylist():
+            reason = "out_of_window" if row[DAY] < oldest else "delisted"
+            drops.append((row["object"], reason, row[DAY].isoformat()))
+        down = pc.and_(alive, taken_down(read.rows, hidden))
+        drops += [(name, "takedown", "by its id") for name in read.rows.filter(down)["object"].to_pylist()]
+        mine = read.rows.filter(pc.and_not(alive, down))
         leaf.books.keep(mine["object"].to_pylist())
         kept.append(mine)
-        part = _part(leaf, shard, mine)
-        if part is not None:
-            parts.append(part)
+        if mine.num_rows:  # else neither its contract nor its file concerns this index
+            parts.append(read.part(mine))
     write_drops(leaf, drops)
-    _write(leaf, settings, parts, _with_offers(leaf, kept, live))
+    with naming_days(tail):
+        _write(leaf, settings, parts, _with_offers(leaf, kept, live))
 
 
 def _live(leaf: LeafContext) -> pa.Table:
@@ -101,52 +93,35 @@ def _live(leaf: LeafContext) -> pa.Table:
     return read_library(leaf.lake, found, [name for name in LIVE_SCHEMA.names if name not in ("dhash", "thumb")])
 
 
-def _shards(leaf: LeafContext, live: pa.Table) -> list[Partition]:
-    """Return the category's shards of every day that still has live items, and of the day itself."""
+def _tail(leaf: LeafContext) -> Tail:
+    """Return the day's tail; an empty one where the graph has no such task, or had none when the day was run."""
+    if TAIL not in leaf.topology.tasks:
+        return Tail()
+    found = [one for one in leaf.partitions.of_task(TAIL, leaf.key.date) if one.leaf.category == leaf.key.category]
+    leaf.remember(found)
+    leaf.consume(TAIL, found)
+    return read_tail(leaf.lake, found[0].folder) if found else Tail()
+
+
+def _reads(leaf: LeafContext, live: pa.Table, tail: Tail) -> Iterator[_Read]:
+    """Yield the tail, and the category's shards of the day and of every other day with live items, in order of day."""
+    if tail.rows:
+        yield _Read(rows_of_tail(leaf.lake, tail), partial(part_of_tail, leaf.lake, tail))
     days = {day for day in pc.unique(live["first_day"]).to_pylist() if day <= leaf.key.date} | {leaf.key.date}
-    return [
+    shards = [
         part
-        for day in sorted(days)
+        for day in sorted(days - tail.days.keys())
         for part in leaf.partitions.of_task("index", day)
         if part.leaf.category == leaf.key.category
     ]
+    leaf.remember(shards)
+    leaf.consume("index", shards)
+    for shard in shards:
+        yield _Read(rows_of_day(leaf.lake, shard.folder, shard.leaf.date), partial(_part, leaf, shard))
 
 
-def _rows(leaf: LeafContext, shard: Partition) -> pa.Table:
-    """Return a shard's rows; a day from before there were objects had one in each picture, booked by its item."""
-    table = leaf.lake.read_table(f"{shard.folder}/items.parquet")
-    if "object" not in table.column_names:
-        table = table.append_column("object", table["item"])
-    fields = [*_FROM_SHARD, pa.field(_ELSEWHERE, pa.list_(pa.string()))]
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
-        for field in fields
-    ]
-    return pa.table(columns, schema=pa.schema(fields))
-
-
-def _part(leaf: LeafContext, shard: Partition, kept: pa.Table) -> ShardPart | None:
-    if not kept.num_rows:
-        return None  # nothing to take: neither its contract nor its file concerns this index
-    manifest = ShardManifest.model_validate_json(leaf.lake.read_bytes(f"{shard.folder}/shard.json"))
-    if leaf.lake.exists(f"{shard.folder}/shard.faiss"):
-        manifest = _moved(leaf, shard, manifest)
-    ids = np.sort(np.asarray(kept["id"].to_numpy(), np.int64))
-    return part_at(leaf.lake, f"{FOLDER}/{shard_path(manifest)}", ids)
-
-
-def _moved(leaf: LeafContext, shard: Partition, manifest: ShardManifest) -> ShardManifest:
-    """Put a shard from before shards had a place of their own where they have one now."""
-    data = leaf.lake.read_bytes(f"{shard.folder}/shard.faiss")
-    described = describe_shard(
-        data, category=manifest.category, date=manifest.date, space_id=manifest.space_id, attempt=shard.attempt
-    )
-    if described.sha256 != manifest.sha256:
-        raise ContractViolation(
-            f"{manifest.name}: {shard.folder}/shard.faiss has sha256 {described.sha256}, its shard.json says "
-            f"{manifest.sha256}; restore it, or re-run index for {manifest.date}"
-        )
-    return write_shard(shards_root(leaf.lake), data, described).manifest
+def _part(leaf: LeafContext, shard: Partition, rows: pa.Table) -> ShardPart:
+    return part_of(leaf.lake, shard, np.sort(np.asarray(rows["id"].to_numpy(), np.int64)))
 
 
 def _with_offers(leaf: LeafContext, kept: list[pa.Table], live: pa.Table) -> pa.Table:
@@ -157,9 +132,9 @@ def _with_offers(leaf: LeafContext, kept: list[pa.Table], live: pa.Table) -> pa.
         live.select(_FROM_LIVE).take(places),
         leaf.key.category,
         fallback=leaf.day_split().categories[-1],
-        elsewhere=rows[_ELSEWHERE].to_pylist(),
+        elsewhere=rows[ELSEWHERE].to_pylist(),
     )
-    rows = rows.drop_columns([_ELSEWHERE])
+    rows = rows.drop_columns([ELSEWHERE, DAY])
     for name in _FROM_LIVE:
         rows = rows.append_column(name, facts[name])
     return rows.sort_by("id")
@@ -211,16 +186,17 @@ def _merged(leaf: LeafContext, parts: list[ShardPart]) -> _Merged:
 
 
 def _days(parts: list[ShardPart], merged: MergedIndex) -> dict[Date, dict[str, object]]:
-    found = {}
-    for part in parts:
-        rows = merged.days[part.manifest.date]
-        found[part.manifest.date] = {
+    """Return what each day gave, and the shard it came out of: a tail gives several days."""
+    return {
+        day: {
             "shard_path": f"{FOLDER}/{shard_path(part.manifest)}",
             "shard_sha256": part.manifest.sha256,
-            "rows": rows.rows,
-            "rows_sha256": rows.rows_sha256,
+            "rows": merged.days[day].rows,
+            "rows_sha256": merged.days[day].rows_sha256,
         }
-    return found
+        for part in parts
+        for day in part.rows_by_day(part.manifest.rows)
+    }
 
 
 def _keep_items(leaf: LeafContext) -> str:

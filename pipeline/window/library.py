@@ -17,6 +17,8 @@ CARRIER: Final = "evict"
 """The task that says what stays; a graph without it forgets by age alone."""
 RECHECK: Final = "recheck"
 """The task that asks whether stored offers are alive."""
+TAIL: Final = "tail"
+"""The task that holds what is stored of the days before the window as one shard; without it each has its own."""
 _FILES: Final = {CARRIER: "library", "dedup": "live"}
 
 

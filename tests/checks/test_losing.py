@@ -17,6 +17,7 @@ from reporting.record import Consumed, TaskRecord
 from reporting.testing import DAY, make_record
 from reporting.topology import Law, Topology
 from tests.checks.world import CATEGORIES, SUBINSTANCES, TOPOLOGY, World
+from tests.reporting.ledgers import with_tail
 
 TASKS = ("download", "quality", "detect", "crop", "categorise", "embed", "index")
 WORLD = World().day(DAY, digests=False).records
@@ -150,6 +151,28 @@ def test_a_window_of_another_day_has_read_less_of_the_day_and_as_much_of_the_oth
     index, merge = lose(records, topology, "index", {"category": "hats"}, 0.1)
     assert (index.produced, merge.key, merge.input) == (27, later.key, 57)
     assert [one.count for one in merge.consumed] == [27, 30]
+
+
+def test_what_a_tail_lacks_it_lacks_on_every_later_day_and_so_does_the_merge_that_reads_it():
+    """Of two windows that lead to the merge each gives less by its own loss, and the sum goes in less."""
+    days = [DAY + timedelta(days=n) for n in range(3)]
+
+    def booked(task: str, day: Any, *read: tuple[str, Any, int]) -> TaskRecord:
+        consumed = [Consumed(task=source, date=of, planid="daily", count=count) for source, of, count in read]
+        return make_record(task, category="hats", date=day, input=sum(one.count for one in consumed), consumed=consumed)
+
+    shard = make_record("index", category="hats", date=days[0], input=30)
+    first = booked("tail", days[1], ("index", days[0], 30))
+    second = booked("tail", days[2], ("tail", days[1], 30), ("index", days[1], 8))
+    merge = booked("merge", days[2], ("tail", days[2], 38), ("index", days[0], 30), ("index", days[2], 5))
+    changed = lose([shard, second, first, merge], with_tail(), "index", {"category": "hats"}, 0.1)
+    found = {(one.key.task, one.key.date): (one.input, [read.count for read in one.consumed]) for one in changed}
+    assert found == {
+        ("index", days[0]): (27, []),
+        ("tail", days[1]): (27, [27]),
+        ("tail", days[2]): (35, [27, 8]),
+        ("merge", days[2]): (67, [35, 27, 5]),
+    }
 
 
 def test_a_unit_that_changes_is_lost_in_proportion():

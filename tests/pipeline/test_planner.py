@@ -111,7 +111,7 @@ def test_a_sealed_day_owes_the_product_of_tasks_packages_and_categories(
 
 def test_before_the_seal_only_what_needs_no_split_is_owed(sqlite_store: SqlStore, topology: Topology) -> None:
     plan = opened(sqlite_store, topology, DAY_1)
-    owed = {Leaf(task, DAY_1) for task in ("collect", "dedup", "recheck", "evict", "evaluate", "release")}
+    owed = {Leaf(task, DAY_1) for task in ("collect", "dedup", "recheck", "evict", "evaluate", "release", "reclaim")}
     assert sqlite_store.expected(plan.planid) == owed
     assert states(sqlite_store, plan) == {
         leaf: READY if leaf.task == "collect" else WAITING for leaf in owed
@@ -192,9 +192,21 @@ def test_only_tasks_that_carry_state_or_read_a_window_wait_for_other_days(
     for plan in plans:
         sealed(sqlite_store, topology, plan, plan.dates[0], SPLIT)
     across = {(a.task, b.task) for a, b in pairs(sqlite_store, *plans) if a.date != b.date}
-    assert {edge.source for edge in topology.edges if edge.law is Law.WINDOW} == {"index"}
-    carried = {("collect", "collect"), ("dedup", "dedup"), ("evict", "dedup"), ("recheck", "recheck")}
-    assert across == {*carried, ("index", "merge")}
+    windows = {(edge.source, edge.target) for edge in topology.edges if edge.law is Law.WINDOW}
+    assert windows == {("index", "tail"), ("index", "merge"), ("tail", "merge")}
+    carried = {("collect", "collect"), ("dedup", "dedup"), ("evict", "dedup"), ("recheck", "recheck"), ("tail", "tail")}
+    # What the tail holds of earlier days it hands on itself: the merge waits for that of its own day alone.
+    assert across == {*carried, *windows} - {("tail", "merge")}
+
+
+def test_the_tail_of_a_category_waits_for_that_of_the_day_before_whichever_day_is_sealed_first(
+    sqlite_store: SqlStore, topology: Topology
+) -> None:
+    first, second = (opened(sqlite_store, topology, day) for day in (DAY_1, DAY_2))
+    sealed(sqlite_store, topology, second, DAY_2, SPLIT)
+    sealed(sqlite_store, topology, first, DAY_1, SPLIT)
+    across = {pair for pair in pairs(sqlite_store, first, second) if pair[0].task == pair[1].task == "tail"}
+    assert across == {(Leaf("tail", DAY_1, name), Leaf("tail", DAY_2, name)) for name in SPLIT.categories}
 
 
 def test_nothing_waits_for_a_plan_that_never_counts(sqlite_store: SqlStore, topology: Topology) -> None:
@@ -259,5 +271,5 @@ def test_finish_reports_only_leaves_without_downstream_as_last(sqlite_store: Sql
     while (claimed := claim_one(sqlite_store, "w", 1000.0)) is not None:
         if finish(sqlite_store, claimed, 1000.0):
             last.append(claimed.key.task)
-    assert last == ["release"]
+    assert last == ["reclaim"]
     assert set(states(sqlite_store, plan).values()) == {DONE}

@@ -38,7 +38,7 @@ def here(place: Place, plans: Sequence[Plan]) -> RunOutcome:
     return RunOutcome(tuple(plans), tuple(failures), (), 0.0, did_nothing=False)
 
 
-def spoil_embed(place: Place, day: Date, category: str) -> None:
+def spoil_embed(place: Place, day: Date, category: str, by: float = 0.003) -> None:
     """Let embed have gone slightly wrong on a day: every vector is off, and near enough to be found still."""
     for part in Partitions(place.store, place.topology, None).of_task("embed", day):
         if part.leaf.category != category:
@@ -46,7 +46,7 @@ def spoil_embed(place: Place, day: Date, category: str) -> None:
         path = f"{part.folder}/items.parquet"
         table = place.lake.read_table(path)
         if table.num_rows:
-            vectors = vectors_of(table) + np.float32(0.003)
+            vectors = vectors_of(table) + np.float32(by)
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
             column = table.column_names.index("vector")
             kind = table.schema.field("vector").type

@@ -38,6 +38,16 @@ def graph(edges: Sequence[tuple[str, str] | dict[str, Any]], **grains: Sequence[
     )
 
 
+def with_tail() -> Topology:
+    """Return index -> tail -> merge and index -> merge, all windows; the tail takes in again what it handed on."""
+    found = graph(
+        [{"from": a, "to": b, "law": "window"} for a, b in (("index", "tail"), ("index", "merge"), ("tail", "merge"))],
+        **dict.fromkeys(("index", "tail", "merge"), ("category",)),
+    )
+    again = found.task("tail").model_copy(update={"waits_for_previous_day": True, "continues": "tail"})
+    return found.model_copy(update={"tasks": found.tasks | {"tail": again}})
+
+
 CHAIN = graph(
     [("collect", "hash"), ("hash", "dedup"), ("dedup", "split"), ("split", "embed"), ("embed", "index")],
     collect=(),

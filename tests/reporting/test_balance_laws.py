@@ -14,7 +14,7 @@ from reporting.ledger import gather_books
 from reporting.record import Consumed
 from reporting.stores.memory import MemoryStore
 from reporting.testing import DAY, MOMENT, make_plan, make_record
-from tests.reporting.ledgers import close, graph, unexplained
+from tests.reporting.ledgers import close, graph, unexplained, with_tail
 
 DAYS = [DAY + timedelta(days=n) for n in range(3)]
 WINDOW = graph([{"from": "index", "to": "merge", "law": "window"}], index=("category",), merge=("category",))
@@ -127,3 +127,54 @@ def test_a_ratio_closes_exactly_when_it_lies_in_the_band_as_written(bounds, hand
     records = [make_record("read", input=handed), make_record("detect", input=taken)]
     inside = Fraction(str(low)) <= Fraction(taken, handed) <= Fraction(str(high))
     assert (unexplained(close(ratio_edge(low, high), records)) == 0) == inside
+
+
+TAIL = with_tail()
+
+
+def reads(task, taken, *read, day=DAYS[-1]):
+    """Return what a task of a day has booked; it says it read so much of (task, day)."""
+    consumed = tuple(Consumed(task=source, date=of, planid="daily", count=count) for source, of, count in read)
+    return make_record(task, date=day, category="hats", input=taken, consumed=consumed)
+
+
+EARLIER = reads("tail", 5, ("index", DAYS[0], 5), day=DAYS[1])
+TAILED = reads("tail", 12, ("tail", DAYS[1], 5), ("index", DAYS[1], 7))
+MERGED = reads("merge", 23, ("tail", DAYS[2], 12), ("index", DAYS[2], 11))
+
+
+def test_several_windows_make_up_one_input_and_what_a_task_takes_in_again_is_one_of_them():
+    assert unexplained(close(TAIL, [*INDEXES, EARLIER, TAILED, MERGED], plans())) == 0
+
+
+@pytest.mark.parametrize(
+    ("tail", "merge", "found"),
+    [
+        # its own rows of the day before are gone, and it does not say so
+        (
+            reads("tail", 7, ("tail", DAYS[1], 5), ("index", DAYS[1], 7)),
+            reads("merge", 18, ("tail", DAYS[2], 7), ("index", DAYS[2], 11)),
+            {"tail hats/all (sum of the window)": 5},
+        ),
+        (reads("tail", 7, ("index", DAYS[1], 7)), None, {f"merge hats/all (read of {DAYS[2]} daily)": 5}),
+        # it took in fewer of its own than it had handed on
+        (
+            reads("tail", 10, ("tail", DAYS[1], 3), ("index", DAYS[1], 7)),
+            reads("merge", 21, ("tail", DAYS[2], 10), ("index", DAYS[2], 11)),
+            {f"tail hats/all (read of {DAYS[1]} daily)": 2},
+        ),
+        (
+            None,
+            reads("merge", 11, ("index", DAYS[2], 11), ("tail", DAYS[2], 12)),
+            {"merge hats/all (sum of the window)": 12},
+        ),
+        (
+            None,
+            reads("merge", 20, ("index", DAYS[2], 11), ("tail", DAYS[2], 9)),
+            {f"merge hats/all (read of {DAYS[2]} daily)": 3},
+        ),
+    ],
+)
+def test_rows_that_get_lost_between_windows_are_found_once(tail, merge, found):
+    closed = close(TAIL, [*INDEXES, EARLIER, tail or TAILED, merge or MERGED], plans())
+    assert {one.where.partition(" -> ")[2]: one.residual for one in closed.residuals} == found

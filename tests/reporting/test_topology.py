@@ -223,12 +223,15 @@ def test_the_declared_order_stands_where_edges_leave_a_choice():
 def test_the_default_pipeline_loads_and_its_tasks_are_the_designs(repository):
     path = repository / "pipeline" / "default.yaml"
     topology = Topology.load(path)
-    chain = "collect download quality hash dedup listing detect crop categorise embed train index recheck evict merge "
-    chain += "evaluate release"
+    chain = "collect download quality hash dedup listing detect crop categorise embed train index recheck evict tail "
+    chain += "merge evaluate release reclaim"
     assert topology.order == tuple(chain.split())
     besides = {"recheck", "evict"}  # they decide by picture, from dedup on
     assert topology.closure(("embed",)) == tuple(name for name in chain.split()[9:] if name not in besides)
     assert topology.task("dedup").continues == "evict"
+    assert [name for name in topology.order if topology.continues_itself(name)] == ["tail"]
+    assert (topology.window_sources("tail"), topology.window_sources("merge")) == (("index", "tail"), ("index", "tail"))
+    assert topology.window_sources("evict") == ()
     fan_out = topology.task("categorise")
     assert (fan_out.grain, fan_out.work_grain) == (("category", "subinstance"), ("subinstance",))
     assert {edge.law for edge in topology.upstream("merge")} == {Law.WINDOW, Law.AFTER}

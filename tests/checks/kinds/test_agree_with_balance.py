@@ -15,10 +15,11 @@ from checks.view import View
 from reporting.balance import Books, balance
 from reporting.effective import leaf_of
 from reporting.plans import PlanKind, cover_of
-from reporting.testing import DAY, MOMENT, make_plan
+from reporting.record import Consumed
+from reporting.testing import DAY, MOMENT, make_plan, make_record
 from tests.checks.judging import judged
 from tests.checks.world import ORDER, TOPOLOGY, World, noon
-from tests.reporting.ledgers import CATEGORIES, PACKAGES, Item, changed, closed_records, graph
+from tests.reporting.ledgers import CATEGORIES, PACKAGES, Item, changed, closed_records, graph, with_tail
 
 LATER = MOMENT + timedelta(hours=1)
 BANDS = [None, None, (0.5, 1.5), (0, 0.29), (1, 1), (0.07, float("inf"))]
@@ -141,6 +142,42 @@ def test_windows_agree(data):
     )
     rows = balance(TOPOLOGY, books).rows
     assert mine == sum(row.unexplained for row in rows if row.date == DAY)
+
+
+@st.composite
+def readings(draw, task, *known):
+    """What a task says it read of some partitions, and took in: mostly what was there."""
+    consumed = []
+    for source, day, count in known:
+        if draw(st.integers(0, 4)):
+            planid = draw(st.sampled_from(["daily"] * 5 + ["ghost"]))
+            off = draw(st.sampled_from([0, 0, 0, 1]))
+            consumed.append(Consumed(task=source, date=day, planid=planid, count=max(0, count - off)))
+    taken = sum(one.count for one in consumed) + draw(st.sampled_from([0, 0, 0, 2]))
+    return make_record(task, category="hats", date=DAY, input=taken, consumed=tuple(consumed))
+
+
+@given(data=st.data())
+@settings(max_examples=80)
+def test_several_windows_into_one_task_agree(data):
+    """A tail takes in shards and what it handed on the day before; a merge takes in shards and the tail."""
+    before = DAY - timedelta(days=1)
+    other_days = [
+        make_record(task, category="hats", date=before, input=data.draw(st.integers(0, 9)))
+        for task in ("index", "tail")
+    ]
+    index = make_record("index", category="hats", input=data.draw(st.integers(0, 9)))
+    tail = data.draw(readings("tail", *((one.key.task, before, one.produced) for one in other_days)))
+    known = (("index", before, other_days[0].produced), ("index", DAY, index.produced), ("tail", DAY, tail.produced))
+    records = [index, tail, data.draw(readings("merge", *known))]
+    plans = [make_plan(dates=(before, DAY), completed_at=MOMENT)]
+    leaves = frozenset(leaf_of(record.key) for record in records)
+    view = View(with_tail(), DAY, LATER + timedelta(days=1), records, other_days, plans, {"daily": leaves})
+    found = judged(Reconcile, view)
+    assert set(found) == {"index->tail", "index->merge", "tail->merge"}
+    books = Books(records=records, plans=plans, expected={"daily": set(leaves)}, consumed=other_days)
+    rows = [row for row in balance(with_tail(), books).rows if row.date == DAY]
+    assert sum(one.details["unexplained"] for one in found.values()) == sum(row.unexplained for row in rows)
 
 
 @given(data=st.data())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from pipeline.release.rollback import rollback
 from pipeline.release.withheld import Withheld, WithheldList, withhold
 from pipeline.serve.answer import answer, answer_all, ask_ranked, results_of
 from pipeline.serve.generation import Generation
@@ -96,3 +97,21 @@ def test_many_pictures_are_ranked_as_one_by_one(library: Library) -> None:
     in_one_group(library)
     paths = [library.picture(f"{number}.png", library.items[number].data) for number in (1, 3, 5)]
     assert answer_all(library.lake, paths, 3) == [answer(library.lake, path, 3) for path in paths]
+
+
+@pytest.mark.parametrize("kind", ["item", "picture", "group", "offer"])
+def test_a_rollback_to_a_release_from_before_the_takedown_still_hides_it(library: Library, kind: str) -> None:
+    item, root = library.items[1], Path(library.lake.full(""))
+    query = library.picture("query.png", item.data)
+    entries = library.generation.entries
+    release(library.lake, {"odd": entries["odd"]}, FRONT)  # as without what is taken down
+    names = {"item": "1", "picture": hashlib.sha256(item.data).hexdigest(), "group": "g1", "offer": "acme/s1"}
+    take_down(library, kind, names[kind])
+    back = rollback(root, 1, by="ann", why="the new one is worse", at=NOON)
+    assert (back.number, back.categories.keys()) == (3, entries.keys())
+    found = answer(library.lake, query, 4)
+    assert found.generation == 3
+    assert found.results
+    assert 1 not in {hit.item for hit in found.results}
+    take_down(library, kind, names[kind], lifted=True)
+    assert answer(library.lake, query, 4).results[0].item == 1, "it is there, and was hidden"

@@ -55,7 +55,7 @@ def test_it_is_the_dict_of_its_rows(numbers: list[int], others: list[int]) -> No
     present = [one for one in [*numbers, *others] if one in plain]
     assert items.groups(present) == [plain[one]["group"] for one in present]
     for day in {row["first_day"] for row in rows}:
-        assert items.ids_of_day(day).tolist() == sorted(row["id"] for row in rows if row["first_day"] == day)
+        assert items.ids_of_days([day]).tolist() == sorted(row["id"] for row in rows if row["first_day"] == day)
 
 
 def test_an_unknown_id_is_named() -> None:
