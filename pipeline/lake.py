@@ -8,6 +8,7 @@ unpointed directory that nobody reads. Files are flushed to disk before the poin
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -21,6 +22,10 @@ import pyarrow.parquet as pq
 from pipeline.release.durable import flush_folder, make_folder, temporary_beside, write_temporary
 from reporting.errors import ConfigError, DataError, StoreError
 from reporting.key import RunKey
+
+
+class LetGo(DataError):
+    """What was asked for has been let go: its row is still there, its bytes are not (`pipeline.tasks.reclaim`)."""
 
 
 class Lake:
@@ -106,16 +111,46 @@ class Lake:
 
     def write_table(self, path: str, table: pa.Table) -> None:
         """Write a Parquet file; fixed-size lists (vectors) as they are, for floats neither repeat nor compress."""
-        vectors = {field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)}
-        plain = [field.name for field in table.schema if field.name not in vectors]
-        compression = dict.fromkeys(plain, "zstd") | {f"{name}.list.element": "none" for name in vectors}
         with self.create(path) as file:
-            pq.write_table(table, file, compression=compression, use_dictionary=plain, row_group_size=64 * 1024)
+            _write_parquet(table, file)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write a file of bytes."""
         with self.create(path) as file:
             file.write(data)
+
+    @contextmanager
+    def replace(self, path: str) -> Iterator[BinaryIO]:
+        """Open a file that takes the place of a committed one when the block ends, by one rename (folders only).
+
+        Who has the old one open goes on reading it; whoever is killed leaves the old one or the new one, whole. Writers
+        of one path must exclude each other.
+
+        Raises:
+            ConfigError: the lake is no folder.
+            StoreError: the disk is full, read-only or gone; the old file stays.
+        """
+        file = self.folder() / path
+        aside = file.with_name(f".{file.name}.new")
+        try:
+            with aside.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            aside.replace(file)
+            flush_folder(file.parent)
+        except OSError as error:
+            raise StoreError(
+                f"{file}: cannot be replaced: {error.strerror or error}; the file that is there stays; free or mount "
+                "the disk and run again"
+            ) from error
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def replace_table(self, path: str, table: pa.Table) -> None:
+        """Put a table in the place of a committed one, written as `write_table` does; errors as `replace`."""
+        with self.replace(path) as file:
+            _write_parquet(table, file)
 
     def put_once(self, path: str, data: bytes) -> None:
         """Write a file that is named by its content: whole or not at all, and never again, so that it may be mapped.
@@ -158,6 +193,10 @@ class Lake:
         """
         return self._reading(path, lambda full: self._read_parquet(full, columns))
 
+    def read_schema(self, path: str) -> pa.Schema:
+        """Return the schema of a Parquet file of a lake that is a folder; errors as `read_table`."""
+        return self._reading(path, pq.read_schema)
+
     def _read_parquet(self, full: str, columns: Sequence[str] | None) -> pa.Table:
         if self._local:
             return pq.ParquetFile(full).read(columns=list(columns) if columns is not None else None)
@@ -186,6 +225,23 @@ class Lake:
         return cast("Pack", self._reading(path, lambda full: Pack(full, self._fs.open(full, "rb"))))
 
 
+def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    vectors = {field.name for field in table.schema if pa.types.is_fixed_size_list(field.type)}
+    plain = [field.name for field in table.schema if field.name not in vectors]
+    compression = dict.fromkeys(plain, "zstd") | {f"{name}.list.element": "none" for name in vectors}
+    pq.write_table(table, file, compression=compression, use_dictionary=plain, row_group_size=64 * 1024)
+
+
+def is_blank(data: bytes) -> bool:
+    """Tell whether there is nothing but zeros in some bytes: no picture is that, but a hole in a pack reads so.
+
+    Example:
+        >>> is_blank(bytes(3)), is_blank(b"P"), is_blank(b"")
+        (True, False, False)
+    """
+    return data[:1] == b"\0" and data == bytes(len(data))
+
+
 class Pack:
     """A file of pictures one after another; close it, or use it in a `with` block."""
 
@@ -197,13 +253,23 @@ class Pack:
         """Return `size` bytes at `offset`.
 
         Raises:
+            LetGo: the bytes are gone, because nothing that is stored needs them any more.
             DataError: the pack is shorter than its index says.
         """
         self._file.seek(offset)
         data = cast(bytes, self._file.read(size))
         if len(data) != size:
             raise DataError(f"{self._path}: {size} bytes expected at {offset}, found {len(data)}; re-run the download")
+        if is_blank(data):
+            raise LetGo(
+                f"{self._path}: the picture at {offset} was let go: nothing that is stored needed it (docs/evict.md, "
+                f"Storage); crawl it again, or run download for {self._day()}"
+            )
         return data
+
+    def _day(self) -> str:
+        named = re.search(r"/(\d{4}-\d\d-\d\d)/", self._path)
+        return "its day" if named is None else named[1]
 
     def close(self) -> None:
         """Close the file."""

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from pipeline.partitions import Partitions
 from pipeline.planner import open_plan, read_split, root_task, seal
-from pipeline.tasks import task_settings, with_registered_versions
+from pipeline.tasks import check_settings, with_registered_versions
 from pipeline.version import code_version
 from reporting import tables as t
 from reporting.errors import DataError, UsageError
@@ -87,8 +87,7 @@ def _make(store: SqlStore, topology: Topology, request: PlanRequest, dates: tupl
     root = root_task(topology)
     before = {day: effective_plan(store.plans(day, day), Leaf(root, day)) for day in dates}
     sources = {day: _source_of(store, request, day, before[day]) for day in dates}
-    for task in topology.tasks:
-        task_settings(topology, task)  # a bad setting is refused before anything is stored
+    check_settings(topology)  # a bad setting is refused before anything is stored
     with store.begin() as work:
         _one_planner_at_a_time(work)
         if request.kind is PlanKind.DAILY and (other := _existing_daily(store, dates[0])) is not None:

@@ -163,9 +163,17 @@ def sweep(
         raise StoreError(f"{root}: the sweep stopped: {error}; nothing that is needed was deleted; mend it") from error
 
 
-def _marks(root: Path, keep: int) -> tuple[dict[int, str], set[str]]:
-    """Return why each kept release is kept, and every path that something names."""
-    every = {one.number: one for one in releases(root)}
+def why_kept(root: Path, every: Mapping[int, ReleaseManifest], keep: int = KEEP) -> dict[int, str]:
+    """Return why each release of a root that must stay stays, by number.
+
+    Args:
+        root: Lake root, or the home of a consumer.
+        every: All of its releases, by number.
+        keep: Last releases that stay, >= 1.
+
+    Raises:
+        StoreError: The manifest of one that must stay is not there.
+    """
     pointer, best = series(root).pointer(POINTER), champion(root)
     why = kept_releases(
         every,
@@ -178,8 +186,15 @@ def _marks(root: Path, keep: int) -> tuple[dict[int, str], set[str]]:
     if gone:
         raise StoreError(f"{root}: release {gone[0]} is {why[gone[0]]} and its manifest is not there; restore it first")
     answering = active_at(root)
-    if answering in every:
+    if answering is not None and answering in every:
         why.setdefault(answering, "answered last")
+    return why
+
+
+def _marks(root: Path, keep: int) -> tuple[dict[int, str], set[str]]:
+    """Return why each kept release is kept, and every path that something names."""
+    every = {one.number: one for one in releases(root)}
+    why = why_kept(root, every, keep)
     live: set[str] = set()
     for number in why:
         live |= named_paths(every[number])

@@ -36,9 +36,11 @@ TASKS: dict[str, str] = {
     "index": "pipeline.tasks.index",
     "recheck": "pipeline.tasks.recheck",
     "evict": "pipeline.tasks.evict",
+    "tail": "pipeline.tasks.tail",
     "merge": "pipeline.tasks.merge",
     "evaluate": "pipeline.tasks.evaluate",
     "release": "pipeline.tasks.release",
+    "reclaim": "pipeline.tasks.reclaim",
 }
 
 
@@ -67,6 +69,21 @@ def task_settings(topology: Topology, task: str) -> BaseModel:
         )
         known = ", ".join(model.model_fields) or "none"
         raise ConfigError(f"pipeline.yaml: {faults}; known settings: {known}") from None
+
+
+def check_settings(topology: Topology) -> None:
+    """Make sure that every task's settings are right, by themselves and beside those of the others.
+
+    A task whose settings must fit those of others says so in its `check_graph(topology, settings)`.
+
+    Raises:
+        ConfigError: a key is unknown, a value is out of range, or two do not fit.
+    """
+    for task in topology.tasks:
+        settings = task_settings(topology, task)
+        check = getattr(_module(task), "check_graph", None)
+        if check is not None:
+            check(topology, settings)
 
 
 _NAME_OR_FOLDER = ("detector", "gallery")

@@ -20,13 +20,20 @@ _FOLLOWED = (
     "pipeline.index",
     "pipeline.fetch",
     "pipeline.library_facts",
+    "pipeline.library_rows",
+    "pipeline.library_value",
     "pipeline.quantizers",
     "pipeline.serve.prepared",
     "pipeline.serve.query",
+    "pipeline.signals_file",
     "pipeline.source",
     "pipeline.window",
 )
 """Code that decides about a task's output; the runner around it (leases, lake, plans) does not."""
+
+_FROM_NOW_ON = {"recheck", "evict", "tail", "reclaim"}
+"""Tasks whose settings are a policy from the day on which it changes: what another one let go before is gone, and no
+day of the window is stale for it. Their code counts, as that of any task."""
 
 _IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import\b|import[ \t]+(\w[\w., \t]*))", re.MULTILINE)
 
@@ -41,7 +48,7 @@ def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
         settings = settings.model_copy(update={"model": model, "models": {}})
     found = {
         "code": code_of(TASKS[task]),
-        "settings": hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16],
+        "settings": _settings_of(task, settings),
     }
     if isinstance(model, str):
         from pipeline.models.catalog import resolve
@@ -58,6 +65,12 @@ def built_with(task: str, settings: BaseModel, category: str) -> dict[str, str]:
 
         found["gallery"] = spec_of(gallery).sha256
     return found
+
+
+def _settings_of(task: str, settings: BaseModel) -> str:
+    if task in _FROM_NOW_ON:
+        return "from its day on"
+    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
 
 
 @functools.cache

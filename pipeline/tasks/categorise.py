@@ -26,6 +26,7 @@ from pipeline.images.decode import DecodeLimits, PictureError
 from pipeline.models.catalog import open_detector, open_embedder
 from pipeline.models.embedder import Embedder
 from pipeline.tasks.context import LeafContext
+from pipeline.tasks.drops import Drop, keep_rows, write_drops
 from pipeline.tasks.pictures import iter_crops
 from pipeline.window.offers import categories_elsewhere
 from reporting.booking import Booking
@@ -64,17 +65,24 @@ def category_name(text: str, fallback: str) -> str:
 
 
 def run(leaf: LeafContext, settings: Settings) -> None:
-    """Send every object of the package to its category; every category is booked, also with 0 objects."""
+    """Send every object of the package to its category; every category is booked, also with 0 objects.
+
+    Nobody can say where an object belongs whose crop was let go: the last category, which takes what no other wins,
+    books it as dropped.
+    """
     rows = leaf.read("crop", "items")
     known = leaf.day_split().categories
-    declared = [category_name(text, "") for text in rows["category"].to_pylist()]
+    drops: list[Drop] = []
     if settings.by == "predicted":
         gallery = open_gallery(settings.gallery)
         model = str(open_embedder(gallery.spec.embedder, space_id=gallery.spec.space_id).ref)
-        rows, decisions = _predicted(leaf, rows, gallery, settings, known)
+        rows, decisions = _predicted(leaf, rows, gallery, settings, drops)
+        declared = _declared(rows)
     else:
-        gallery, model = None, ""
+        gallery, model, declared = None, "", _declared(rows)
         decisions = [declared_decision(name if name in known else known[-1], name) for name in declared]
+    leaf.books_of(known[-1]).take([name for name, _, _ in drops])
+    write_drops(leaf, drops, leaf.books_of(known[-1]))
     placed = _with_decisions(rows, decisions, declared)
     for category in known:
         mine = placed.filter(pc.equal(placed["placed"], category))
@@ -90,17 +98,23 @@ def run(leaf: LeafContext, settings: Settings) -> None:
         leaf.write(f"items-{category}", mine)
 
 
+def _declared(rows: pa.Table) -> list[str]:
+    return [category_name(text, "") for text in rows["category"].to_pylist()]
+
+
 def _predicted(
-    leaf: LeafContext, rows: pa.Table, gallery: Gallery, settings: Settings, known: Sequence[str]
+    leaf: LeafContext, rows: pa.Table, gallery: Gallery, settings: Settings, drops: list[Drop]
 ) -> tuple[pa.Table, list[Decision]]:
-    """Return the rows with their crops' vectors, and the decisions."""
+    """Return the rows that have their crop, with its vector, and the decisions about them."""
+    known = leaf.day_split().categories
     embedder = open_embedder(gallery.spec.embedder, space_id=gallery.spec.space_id)
     if embedder.space_id != gallery.spec.space_id:
         raise DataError(
             f"gallery {settings.gallery}: its rows are vectors of space {gallery.spec.space_id}, but model"
             f" {embedder.ref} answers in {embedder.space_id}; build the gallery again (funnelgate learn gallery)"
         )
-    vectors = _vectors(leaf, rows, embedder, settings)
+    vectors = _vectors(leaf, rows, embedder, settings, drops)
+    rows = keep_rows(rows, drops, by="object")
     decisions = decide(
         gallery,
         vectors,
@@ -114,9 +128,11 @@ def _predicted(
     return rows.append_column("space", spaces).append_column("vector", column), decisions
 
 
-def _vectors(leaf: LeafContext, rows: pa.Table, embedder: Embedder, settings: Settings) -> NDArray[np.float32]:
+def _vectors(
+    leaf: LeafContext, rows: pa.Table, embedder: Embedder, settings: Settings, drops: list[Drop]
+) -> NDArray[np.float32]:
     vectors = [np.zeros((0, embedder.dim), np.float32)]
-    crops = iter_crops(leaf.lake, rows)
+    crops = iter_crops(leaf.lake, rows, drops)
     while batch := list(islice(crops, settings.batch_size)):
         pixels = []
         for name, data in batch:

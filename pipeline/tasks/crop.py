@@ -68,7 +68,7 @@ def _cut(
     """Write the crops one after another, and return (offset, bytes) by object."""
     places: dict[str, tuple[int, int]] = {}
     end = 0
-    for data, objects in _by_picture(leaf, rows):
+    for data, objects in _by_picture(leaf, rows, drops):
         wanted = [one for one in objects if min(one.box.width, one.box.height) >= settings.min_side]
         drops += [_too_small(one, settings.min_side) for one in objects if one not in wanted]
         try:
@@ -90,21 +90,24 @@ def _cut(
     return places
 
 
-def _by_picture(leaf: LeafContext, rows: pa.Table) -> Iterator[tuple[bytes, list[_Object]]]:
-    """Yield the bytes of each picture with its objects; `rows` have the objects of a picture beside each other."""
+def _by_picture(leaf: LeafContext, rows: pa.Table, drops: list[Drop]) -> Iterator[tuple[bytes, list[_Object]]]:
+    """Yield the bytes of each picture with its objects; `rows` have the objects of a picture beside each other.
+
+    The objects of a picture that was let go are dropped when all others have been yielded.
+    """
     columns = (rows[name].to_pylist() for name in _PLACE)
-    members = [
-        (item, [_Object(row[1], Box(*row[2:])) for row in found])
+    members = {
+        item: [_Object(row[1], Box(*row[2:])) for row in found]
         for item, found in groupby(zip(*columns, strict=True), key=_first)
-    ]
+    }
     starts, row = [], 0
-    for _, objects in members:
+    for objects in members.values():
         starts.append(row)
         row += len(objects)
-    pictures = iter_pictures(leaf.lake, rows.take(pa.array(starts, pa.int64())))
-    for (item, data), (expected, objects) in zip(pictures, members, strict=True):
-        assert item == expected, f"{leaf.key}: read {item} for {expected}"
-        yield data, objects
+    gone: list[Drop] = []
+    for item, data in iter_pictures(leaf.lake, rows.take(pa.array(starts, pa.int64())), gone):
+        yield data, members[item]
+    drops += [(one.name, reason, why) for item, reason, why in gone for one in members[item]]
 
 
 def _first(row: tuple[Any, ...]) -> Any:

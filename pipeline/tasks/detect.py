@@ -85,7 +85,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
 
 def _look(leaf: LeafContext, rows: pa.Table, detector: Detector | WholePicture, settings: Settings) -> _Seen:
     seen = _Seen()
-    pictures = iter_pictures(leaf.lake, rows)
+    pictures = iter_pictures(leaf.lake, rows, seen.broken)
     while batch := list(islice(pictures, settings.batch_size)):
         answers = detector.detect([data for _, data in batch], settings.decode)
         for (item, data), answer in zip(batch, answers, strict=True):

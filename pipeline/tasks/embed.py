@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.images.crop import decode_crop
 from pipeline.images.decode import DecodeLimits, PictureError, Rgb
+from pipeline.lake import LetGo
 from pipeline.models.catalog import DEFAULT_EMBEDDER, open_embedder
 from pipeline.models.embedder import Embedder
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import Drop, keep_rows, write_drops
-from pipeline.tasks.pictures import iter_crops
+from pipeline.tasks.pictures import LET_GO, iter_crops
 
 
 class Settings(BaseModel):
@@ -79,7 +80,7 @@ def _embedded(
 
 
 def _decoded(leaf: LeafContext, rows: pa.Table, settings: Settings, drops: list[Drop]) -> Iterator[Rgb]:
-    for name, data in iter_crops(leaf.lake, rows):
+    for name, data in iter_crops(leaf.lake, rows, drops):
         try:
             yield decode_crop(data, settings.decode)
         except PictureError as error:
@@ -90,9 +91,26 @@ def _vector_column(vectors: NDArray[np.float32]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1), pa.float32()), vectors.shape[1])
 
 
+def without_let_go(table: pa.Table, drops: list[Drop]) -> pa.Table:
+    """Return the rows that have their vector; `drops` gains one for each object whose vector was let go."""
+    here = table["vector"].is_valid()
+    gone = table.filter(pc.invert(here))["object"].to_pylist() if table["vector"].null_count else []
+    drops += [(name, LET_GO, "its vector was let go: nothing that is stored needed it") for name in gone]
+    return table.filter(here) if gone else table
+
+
 def vectors_of(table: pa.Table) -> NDArray[np.float32]:
-    """Return a table's vector column as (n, d) float32."""
+    """Return a table's vector column as (n, d) float32.
+
+    Raises:
+        LetGo: some vectors were let go; `without_let_go` leaves such rows out.
+    """
     column = table["vector"].combine_chunks()
+    if column.null_count:
+        raise LetGo(
+            f"{column.null_count} of {table.num_rows} vectors were let go, nothing that is stored needed them; "
+            "embed their day again from its pictures, or leave their rows out"
+        )
     dim = column.type.list_size
     flat = column.chunk(0).flatten() if isinstance(column, pa.ChunkedArray) else column.flatten()
     return np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(-1, dim)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.images.decode import DecodeLimits, PictureError
 from pipeline.images.dhash import HASH_VERSION, MIN_DETAIL, dhash64
 from pipeline.tasks.context import LeafContext
+from pipeline.tasks.drops import Drop, keep_rows, write_drops
 from pipeline.tasks.pictures import iter_pictures
 
 THUMB_BYTES = 8 * 8 * 3
@@ -31,7 +32,8 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     hashes: list[int | None] = []
     thumbs: list[bytes] = []
     kept: list[bool] = []
-    for item, data in iter_pictures(leaf.lake, rows):
+    drops: list[Drop] = []
+    for item, data in iter_pictures(leaf.lake, rows, drops):
         try:
             found = dhash64(data, limits=settings.decode, min_detail=settings.min_detail)
         except PictureError as error:
@@ -41,7 +43,8 @@ def run(leaf: LeafContext, settings: Settings) -> None:
         hashes.append(found.value)
         thumbs.append(found.thumbnail.tobytes())
         kept.append(True)
-    hashed = rows.filter(pa.array(kept, pa.bool_()))
+    write_drops(leaf, drops)
+    hashed = keep_rows(rows, drops).filter(pa.array(kept, pa.bool_()))
     hashed = hashed.append_column("dhash", pa.array(hashes, pa.uint64())).append_column(
         "thumb", pa.array(thumbs, pa.binary(THUMB_BYTES))
     )

@@ -7,16 +7,19 @@ import json
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.index.shard import ShardSource, build_shard, describe_shard
 from pipeline.index.shard_folder import write_shard
+from pipeline.index.uniqueness import uniqueness_column
 from pipeline.quantizers import Wanted, quantizer_for
 from pipeline.shards import shards_root
 from pipeline.tasks import train
 from pipeline.tasks.context import LeafContext
-from pipeline.tasks.embed import vectors_of
+from pipeline.tasks.drops import Drop, write_drops
+from pipeline.tasks.embed import vectors_of, without_let_go
 from pipeline.tasks.space import space_of
 from pipeline.tasks.training import day_sample
 from pipeline.version import code_version
@@ -35,10 +38,14 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     """Build the shard from every package's vectors; a category without items on its first day has none yet."""
     rows = leaf.read("embed", "items").sort_by("id")
     leaf.books.take(rows["object"].to_pylist())
+    drops: list[Drop] = []
+    rows = without_let_go(rows, drops)
+    write_drops(leaf, drops)
     space = space_of(leaf)
     leaf.books.use("space", space)
     vectors = vectors_of(rows)
     quantizer = _quantizer(leaf, settings, space, vectors)
+    unique: pa.Array = pa.nulls(rows.num_rows, pa.float32())
     if quantizer is not None:
         ids = np.asarray(rows["id"].to_numpy(), np.int64)
         data = build_shard(leaf.lake.read_bytes(quantizer), ids, vectors)
@@ -56,7 +63,8 @@ def run(leaf: LeafContext, settings: Settings) -> None:
             file.write(manifest.model_dump_json(indent=1).encode())
         leaf.books.measure("nlist", manifest.nlist)
         leaf.books.measure("bytes", len(data))
-    leaf.write("items", rows.drop_columns(["vector"]))
+        unique = uniqueness_column(data, ids, vectors, rows["group"].combine_chunks())
+    leaf.write("items", rows.drop_columns(["vector"]).append_column("uniqueness", unique))
     leaf.books.keep(rows["object"].to_pylist())
 
 

@@ -25,7 +25,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     rows = leaf.read("download", "items")
     leaf.books.take(rows["item"].to_pylist())
     drops: list[Drop] = []
-    for item, data in iter_pictures(leaf.lake, rows):
+    for item, data in iter_pictures(leaf.lake, rows, drops):
         try:
             info = probe(data, settings.decode)
             measures = measure(info, decode_rgb(data, min_side=WORK_SIDE, limits=settings.decode))

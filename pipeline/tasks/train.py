@@ -16,7 +16,8 @@ from pipeline.index.drift import drift_of
 from pipeline.index.quantizer import from_bytes
 from pipeline.quantizers import Quantizer, TooFew, Wanted, quantizer_for
 from pipeline.tasks.context import LeafContext
-from pipeline.tasks.embed import vectors_of
+from pipeline.tasks.drops import Drop, write_drops
+from pipeline.tasks.embed import vectors_of, without_let_go
 from pipeline.tasks.space import space_of
 from pipeline.tasks.training import window_sample
 from reporting.errors import ConfigError
@@ -54,8 +55,10 @@ class Settings(BaseModel):
 def run(leaf: LeafContext, settings: Settings) -> None:
     """Train, if nobody has; book the day's drift, and hand on which quantizer the day's shard is built with."""
     rows = leaf.read("embed", "items")
-    names = rows["object"].to_pylist()
-    leaf.books.take(names)
+    leaf.books.take(rows["object"].to_pylist())
+    drops: list[Drop] = []
+    rows = without_let_go(rows, drops)
+    write_drops(leaf, drops)
     space = space_of(leaf)
     leaf.books.use("space", space)
     vectors = vectors_of(rows)
@@ -77,7 +80,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
     # Always there, so that a check of it is never left unjudged: a day without vectors has not drifted.
     leaf.books.measure("drift_ratio", 1.0 if ratio is None else ratio)
     _hand_on(leaf, quantizer)
-    leaf.books.keep(names)
+    leaf.books.keep(rows["object"].to_pylist())
 
 
 def _hand_on(leaf: LeafContext, quantizer: Quantizer | None) -> None:

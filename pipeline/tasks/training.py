@@ -78,6 +78,7 @@ def _by_day(leaf: LeafContext, space: str, own: pa.Table, window_days: int) -> I
         else:
             parts = _in_space(leaf, space, day)
             tables = [leaf.lake.read_table(f"{part.folder}/items.parquet", columns) for part in parts]
+            tables = [one.filter(one["vector"].is_valid()) for one in tables]  # what was let go teaches nothing
             table = pa.concat_tables([one for one in tables if one.num_rows] or [own.select(columns).slice(0, 0)])
         if table.num_rows:
             newest = newest or day
