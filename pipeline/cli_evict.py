@@ -1,4 +1,4 @@
-"""`evict plan|apply|verify|explain|simulate`: what leaves the library and why, beforehand and afterwards."""
+"""`evict plan|apply|verify|explain|simulate|storage`: what leaves the library and why, beforehand and afterwards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli_evict_simulate import simulate
+from pipeline.cli_evict_storage import storage
 from pipeline.cli_options import JsonOption
 from reporting.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
+    from pipeline.evict.signals import SignalsUsed
     from pipeline.evict.summary import PlanSummary
     from pipeline.evict_day import Decided
     from pipeline.place import Place
@@ -22,6 +24,7 @@ app = typer.Typer(
     help="Forget the old, keep the rare: what leaves the library when the window moves on.", no_args_is_help=True
 )
 app.command("simulate")(simulate)
+app.command("storage")(storage)
 
 DateOption = Annotated[str | None, typer.Option(help="Day, YYYY-MM-DD; default the newest that dedup has done.")]
 PolicyOption = Annotated[
@@ -103,7 +106,8 @@ def verify(
 
     Example: `funnelgate evict verify --release 7 --json`
     """
-    from pipeline.evict_look import policy_of, verify_release
+    from pipeline.evict_look import policy_of
+    from pipeline.evict_proof import verify_release
 
     place = context.obj.place
     found = verify_release(place, release, policy_of(place, policy))
@@ -168,9 +172,21 @@ def _tell_plan(summary: PlanSummary) -> None:
     typer.echo(f"  {summary.groups_at_risk} products have one picture left, or fewer than the policy wants")
     if summary.bytes_now:
         typer.echo(f"  pictures take {summary.bytes_now:,} bytes, {summary.bytes_freed:,} of them go")
+    _tell_signals(summary.signals)
     if summary.forecast_rows:
         last = summary.forecast_rows[-1]
-        typer.echo(f"  without new pictures {last.rows} on {last.date}")
+        size = "" if last.bytes is None else f", {last.bytes:,} bytes"
+        typer.echo(f"  without new pictures {last.rows} on {last.date}{size}")
+
+
+def _tell_signals(used: SignalsUsed | None) -> None:
+    if used is None:
+        typer.echo("  no clicks: no file of `signals` is new enough, or the policy names none; they have no weight")
+    else:
+        typer.echo(
+            f"  {used.path} (sha256 {used.sha256[:12]}): clicks of {used.with_clicks} pictures, quality of"
+            f" {used.with_quality}"
+        )
 
 
 def _write_page(place: Place, found: Decided, page: Path) -> None:

@@ -11,18 +11,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pipeline.evict.audit import explain_row
-from pipeline.evict.catalogue import HeldRow, catalogue_of
 from pipeline.evict.policy import EvictPolicy, load_policy
 from pipeline.evict.summary import PlanSummary, plan_summary
-from pipeline.evict.verify import Verification, second_pass, verify
 from pipeline.evict_day import Decided, decide_day
 from pipeline.item_ids import resolve_ids
 from pipeline.library_facts import AUDIT, marks_before
+from pipeline.library_rows import LibraryRows
 from pipeline.partitions import Partitions
 from pipeline.plans import PlanRequest, find_or_make_plans
 from pipeline.progress import run_with_progress
-from pipeline.release.pointer import current, release_of
-from pipeline.release.withheld import withheld
+from pipeline.release.withheld import WithheldList, withheld
 from pipeline.run import RunOutcome
 from pipeline.tasks import task_settings
 from pipeline.window.library import CARRIER, RECHECK
@@ -126,13 +124,17 @@ def policy_of(place: Place, file: Path | None = None) -> EvictPolicy:
     return EvictPolicy.model_validate(task_settings(place.topology, CARRIER).model_dump())
 
 
-def evicted_day(place: Place, day: Date | None, policy: EvictPolicy) -> Decided:
+def evicted_day(
+    place: Place, day: Date | None, policy: EvictPolicy, *, hidden: WithheldList | None = None, valued: Any = None
+) -> Decided:
     """Decide about a day that dedup has done, without writing anything.
 
     Args:
         place: The project.
         day: Default the newest that dedup has done.
         policy: By which.
+        hidden: What is taken down; None: what is now.
+        valued: See `decide_day`.
 
     Raises:
         UsageError: dedup has not done the day.
@@ -148,12 +150,13 @@ def evicted_day(place: Place, day: Date | None, policy: EvictPolicy) -> Decided:
     return decide_day(
         place.lake,
         partitions,
-        place.lake.read_table(f"{parts[0].folder}/live.parquet"),
+        LibraryRows(place.lake, parts),
         chosen,
         policy,
         marked=marks_before(partitions, chosen),
         checked=partitions.of_task(RECHECK, chosen) if RECHECK in place.topology.tasks else [],
-        hidden=withheld(place.lake.folder()),
+        hidden=withheld(place.lake.folder()) if hidden is None else hidden,
+        valued=valued,
     )
 
 
@@ -181,8 +184,8 @@ def summary_of(place: Place, day: Date | None, file: Path | None) -> tuple[Decid
         UsageError, ConfigError, TailFull: see `evicted_day`, `policy_of`.
     """
     found = evicted_day(place, day, policy_of(place, file))
-    sizes = dict(zip(found.live["picture"].to_pylist(), found.live["bytes"].to_pylist(), strict=True))
-    bytes_of = np.array([sizes[name] for name in found.names.pictures.to_pylist()], np.int64)
+    sizes = np.asarray(found.library.columns(["bytes"])["bytes"], np.int64)
+    bytes_of = sizes if found.names.live_rows is None else sizes[found.names.live_rows]
     summary = plan_summary(
         found.stored,
         found.decisions,
@@ -192,7 +195,7 @@ def summary_of(place: Place, day: Date | None, file: Path | None) -> tuple[Decid
         bytes_of=bytes_of,
         distance=found.distance,
     )
-    return found, summary
+    return found, summary.model_copy(update={"signals": found.signals})
 
 
 def apply_day(place: Place, day: Date, *, workers: int | None, reason: str) -> RunOutcome:
@@ -205,46 +208,3 @@ def apply_day(place: Place, day: Date, *, workers: int | None, reason: str) -> R
     plans = find_or_make_plans(place.store, place.topology, request)
     with place.shipping():
         return run_with_progress(place, plans, workers=workers)
-
-
-def verify_release(place: Place, number: int | None, policy: EvictPolicy) -> Verification:
-    """Compute the guarantees of a release again, from its item tables and the library of its day.
-
-    Args:
-        place: The project.
-        number: Of the release; None: the current one.
-        policy: By which.
-
-    Raises:
-        UsageError: nothing was released, or evict has not run on the release's day.
-    """
-    root = place.lake.folder()
-    manifest = current(root) if number is None else release_of(root, number)
-    if manifest is None:
-        raise UsageError(f"{place.lake.root}: nothing has been released yet; run a day to its end first")
-    seen = evicted_day(place, manifest.date, policy)
-    held: list[HeldRow] = []
-    for category, entry in sorted(manifest.categories.items()):
-        table = place.lake.read_table(entry.items_path, ["picture", "last_seen"])
-        columns = (table["picture"].to_pylist(), table["last_seen"].to_pylist())
-        held += [HeldRow(picture, category, day) for picture, day in zip(*columns, strict=True)]
-    again = second_pass(
-        seen.stored,
-        seen.decisions,
-        seen.names,
-        [row.picture for row in held],
-        seen.policy,
-        seen.day,
-        distance=seen.distance,
-    )
-    down = {seen.names.picture(number) for number in seen.stored.ids[seen.stored.taken_down]}
-    down |= withheld(root).pictures
-    return verify(
-        held,
-        catalogue_of(seen.stored, seen.names),
-        seen.policy,
-        seen.day,
-        audit_of(place, manifest.date),
-        taken_down=down,
-        goes_again=again,
-    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.evict.audit import audit_table, explain_row
+import numpy as np
+
+from pipeline.evict.audit import audit_rows, explain_row
 from pipeline.evict.decisions import Reason
 from pipeline.text_file import replace_text
 
@@ -43,17 +44,14 @@ def write_page(place: Place, found: Decided, path: Path) -> None:
 
 
 def _sections(place: Place, found: Decided) -> list[dict[str, Any]]:
-    by_reason: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in audit_table(found.stored, found.decisions, found.names).to_pylist():
-        by_reason[row["reason"]].append(row)
-    columns = ("picture", "title", "pack", "offset", "bytes")
-    known = {row["picture"]: row for row in found.live.select(columns).to_pylist()}
     sections = []
     for reason in _GOING_FIRST:
-        rows = by_reason.get(reason.label, [])
-        if not rows:
+        rows = np.flatnonzero(found.decisions.reason == reason)
+        if not len(rows):
             continue
-        chosen = rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]
+        some = rows[:: max(1, len(rows) // EXAMPLES)][:EXAMPLES]
+        chosen = audit_rows(found.stored, found.decisions, found.names, some).to_pylist()
+        known = _known(found, {one[name] for one in chosen for name in ("picture", "better")})
         sections.append(
             {
                 "reason": reason.label.replace("_", " "),
@@ -63,6 +61,14 @@ def _sections(place: Place, found: Decided) -> list[dict[str, Any]]:
             }
         )
     return sections
+
+
+def _known(found: Decided, pictures: set[str | None]) -> dict[str, dict[str, Any]]:
+    """Return title and place of some pictures of the library."""
+    ids = found.names.ids_of(one for one in pictures if one is not None)
+    rows = ids if found.names.live_rows is None else np.sort(found.names.live_rows[ids])
+    columns = ("picture", "title", "pack", "offset", "bytes")
+    return {row["picture"]: row for row in found.library.rows(rows, columns).to_pylist()}
 
 
 def _shown(place: Place, known: dict[str, dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:
@@ -77,17 +83,18 @@ def _shown(place: Place, known: dict[str, dict[str, Any]], row: dict[str, Any]) 
 
 
 def _inline(place: Place, row: dict[str, Any]) -> str | None:
-    """Return a picture as a data URL; None where its file was given up or cannot be decoded."""
+    """Return a picture as a data URL; None where it was let go, its file is gone or cannot be decoded."""
     from PIL import Image
 
     from pipeline.images.decode import DecodeLimits, PictureError, decode_rgb
+    from pipeline.lake import LetGo
     from reporting.errors import StoreError
 
     try:
         with place.lake.open_pack(row["pack"]) as pack:
             data: bytes = pack.read(row["offset"], row["bytes"])
         image = Image.fromarray(decode_rgb(data, min_side=_SIDE, limits=DecodeLimits()))
-    except (PictureError, StoreError):  # the page says so in its place
+    except (LetGo, PictureError, StoreError):  # the page says so in its place
         return None
     image.thumbnail((_SIDE, _SIDE))
     buffer = io.BytesIO()

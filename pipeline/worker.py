@@ -106,7 +106,8 @@ def attempt_once(place: Place, plan: Plan, topology: Topology, claimed: Claim) -
         except Exception as error:  # noqa: BLE001 - recorded as a failed attempt below, with its class and message
             _fail(place, leaf, error)
             return False
-    _log.info("done: %s", ", ".join(f"{r.key.category} {r.input}->{r.produced}" for r in records))
+        # Within the block: the line carries the run key, by which it is found beside its record.
+        _log.info("done: %s", ", ".join(f"{r.key.category} {r.input}->{r.produced}" for r in records))
     return True
 
 

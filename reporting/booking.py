@@ -13,8 +13,9 @@ from reporting.errors import RecordError, nearest
 from reporting.key import RunKey
 from reporting.record import MAX_ERROR_CLASSES, Consumed, State, TaskFailure, TaskRecord, version_of
 
-Items = Iterable[str] | int
-"""Item ids, or only their number when the caller has no ids (then there is no digest)."""
+Items = Iterable[str] | Digest | int
+"""Item ids; or their digest, where millions of them are a column; or only their number when the caller has no ids (then
+there is no digest)."""
 
 _MAX_MESSAGE = 2000
 
@@ -44,7 +45,7 @@ class _Side:
             if added:
                 self.digest = None
         else:
-            digest = Digest.of(items)
+            digest = items if isinstance(items, Digest) else Digest.of(items)
             added = digest.count
             if self.digest is not None:
                 self.digest += digest
@@ -224,6 +225,8 @@ def is_declared(metric: str, declared: Collection[str]) -> bool:
 
 
 def _count(items: Items) -> int:
+    if isinstance(items, Digest):
+        return items.count
     count = items if isinstance(items, int) else sum(1 for _ in items)
     if count < 0:
         raise RecordError(f"cannot book {count} items: a count is 0 or more")

@@ -20,6 +20,9 @@ from reporting.plans import Leaf
 from reporting.record import State, TaskRecord
 from reporting.topology import DIMENSIONS, Dimension, Topology
 
+_MOST_SAID = 300
+"""Characters of an error's message that are told; the record has all of it."""
+
 
 class Conservation(Check):
     """`{kind: conservation, tasks: "*"}`: input == output + dropped + failed, leaf by leaf.
@@ -108,7 +111,8 @@ class Conservation(Check):
             status = Status.WARN
         reason = f"{failed:,} of {counted(taken, books.unit)} failed"
         if attempts:
-            reason += f"; {counted(len(attempts), 'leaves')} failed as a whole, first {leaf_name(attempts[0])}"
+            first = f"{leaf_name(attempts[0])}{_error_of(books.there[attempts[0]])}"
+            reason += f"; {counted(len(attempts), 'leaves')} failed as a whole, first {first}"
         errors: Counter[str] = Counter()
         for record in books.records:
             errors.update(record.failed)
@@ -127,6 +131,14 @@ class Conservation(Check):
                 **({"failed_leaves": names_of(attempts), "failed_leaves_count": len(attempts)} if attempts else {}),
             },
         )
+
+
+def _error_of(record: TaskRecord) -> str:
+    """Return what a failed attempt says of itself, for whoever is woken by it; "" where it says nothing."""
+    if record.error is None:
+        return ""
+    message = " ".join(record.error.message.split())
+    return f": {record.error.error_class}: {message[:_MOST_SAID]}{'...' if len(message) > _MOST_SAID else ''}"
 
 
 class _Books:

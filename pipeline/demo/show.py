@@ -168,9 +168,12 @@ def _prepare(folder: Path, settings_text: str) -> None:
     graph = yaml.safe_load(default_topology())
     tasks = graph["tasks"]
     tasks["collect"]["settings"] = {"package_items": PACKAGE_ITEMS}
-    for task in ("train", "evict", "merge"):
+    for task in ("train", "evict", "tail", "merge"):
         tasks[task]["settings"] = {"window_days": WINDOW_DAYS}
+    tasks["tail"]["settings"] |= {"compact_days": 1}
     tasks["evict"]["settings"] |= {"min_per_group": 1}
+    # Short, so that the last days of the week show that old bytes go.
+    tasks["reclaim"]["settings"] = {"keep_days": WINDOW_DAYS + 1, "grace_days": 1}
     tasks["evaluate"]["settings"] = {"queries": "arrivals/queries.csv", "gate": "gate.yaml"}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(graph, sort_keys=False), encoding="utf-8")

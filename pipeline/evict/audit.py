@@ -17,8 +17,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from reporting.errors import DataError
 
 FILE = "eviction.parquet"
 LABELS = {reason.label: reason for reason in Reason}
+BLOCK = 1 << 18
+"""Rows of audit that are made at a time."""
 
 
 def audit_schema() -> Any:
@@ -65,24 +67,67 @@ def audit_table(stored: Stored, decisions: Decisions, names: Names) -> Any:
     """
     import pyarrow as pa
 
-    ranked = decisions.rank > 0
+    return pa.concat_tables([audit_schema().empty_table(), *audit_blocks(stored, decisions, names)])
+
+
+def audit_blocks(stored: Stored, decisions: Decisions, names: Names, *, rows: int = BLOCK) -> Iterator[Any]:
+    """Yield the rows of `audit_table` in their order, so many at a time: as text they are larger than all else.
+
+    Args:
+        stored: n rows, before the decisions.
+        decisions: About them.
+        names: Of their ids and groups.
+        rows: Of a block, >= 1.
+    """
     kept = group_kept(stored, decisions, len(names.groups))
+    for start in range(0, len(stored), rows):
+        yield _block(stored, decisions, names, kept, slice(start, min(start + rows, len(stored))))
+
+
+def audit_rows(stored: Stored, decisions: Decisions, names: Names, chosen: NDArray[np.int64]) -> Any:
+    """Return some rows of `audit_table`.
+
+    Args:
+        stored: n rows, before the decisions.
+        decisions: About them.
+        names: Of their ids and groups.
+        chosen: Which rows, (k,) int64, in the order in which they are wanted.
+    """
+    return _block(stored, decisions, names, group_kept(stored, decisions, len(names.groups)), chosen)
+
+
+def _block(
+    stored: Stored, decisions: Decisions, names: Names, kept: NDArray[np.int64], some: slice | NDArray[np.int64]
+) -> Any:
+    import pyarrow as pa
+
+    rank, group, better, marked = (getattr(decisions, name)[some] for name in ("rank", "group", "better", "marked_on"))
+    ranked = rank > 0
     columns = {
-        "picture": names.pictures.take(pa.array(stored.ids)),
-        "category": _named(stored.category, stored.categories),
-        "reason": _labels(decisions.reason),
-        "why": _labels(decisions.why),
-        "keep": pa.array(decisions.keep),
-        "rank": pa.array(decisions.rank),
-        "group": _taken(names.groups, decisions.group, ranked),
-        "group_kept": pa.array(np.where(ranked, kept[np.where(ranked, decisions.group, 0)], 0).astype(np.int32)),
-        "better": _taken(names.pictures, decisions.better, decisions.better >= 0),
-        "last_seen": pa.array(stored.last_seen).cast(pa.date32()),
-        "value": pa.array(stored.value),
-        "marked_on": pa.array(decisions.marked_on, mask=decisions.marked_on == NEVER).cast(pa.date32()),
+        "picture": _pictures(names, stored.ids[some]),
+        "category": _named(stored.category[some], stored.categories),
+        "reason": _labels(decisions.reason[some]),
+        "why": _labels(decisions.why[some]),
+        "keep": pa.array(decisions.keep[some]),
+        "rank": pa.array(rank),
+        "group": _taken(names.groups, group, ranked),
+        "group_kept": pa.array(np.where(ranked, kept[np.where(ranked, group, 0)], 0).astype(np.int32)),
+        "better": _taken(names.pictures, better, better >= 0),
+        "last_seen": pa.array(stored.last_seen[some]).cast(pa.date32()),
+        "value": pa.array(stored.value[some]),
+        "marked_on": pa.array(marked, mask=marked == NEVER).cast(pa.date32()),
     }
     schema = audit_schema()
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+    return pa.table([columns[name].cast(schema.field(name).type) for name in schema.names], schema=schema)
+
+
+def _pictures(names: Names, ids: NDArray[np.int64]) -> Any:
+    """Return the names of ids; of a run of them no copy is made."""
+    import pyarrow as pa
+
+    if len(ids) and (np.diff(ids) == 1).all():
+        return names.pictures.slice(int(ids[0]), len(ids))
+    return names.pictures.take(pa.array(ids))
 
 
 def group_kept(stored: Stored, decisions: Decisions, groups: int) -> NDArray[np.int64]:
@@ -107,33 +152,6 @@ def _taken(names: Any, numbers: NDArray[np.int64], there: NDArray[np.bool_]) -> 
     import pyarrow as pa
 
     return names.take(pa.array(numbers, mask=~there))
-
-
-def write_audit(table: Any, file: str | BinaryIO) -> None:
-    """Write the table as Parquet; equal decisions give equal bytes."""
-    import pyarrow.parquet as pq
-
-    pq.write_table(table, file, compression="zstd", use_dictionary=["category", "reason", "why"])
-
-
-def read_audit(file: str | BinaryIO, where: str = FILE) -> Any:
-    """Read it back.
-
-    Args:
-        file: Path or open file.
-        where: Its name for messages.
-
-    Raises:
-        DataError: No Parquet, or a column is missing or of another type.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(file)
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{where}: no Parquet file ({error}); write it again with `funnelgate evict apply`") from error
-    return checked_audit(table, where)
 
 
 def checked_audit(table: Any, where: str = FILE) -> Any:

@@ -4,7 +4,7 @@ Nothing here comes from the evictor's decisions. The catalogue is an Arrow table
 
 | column | type | meaning |
 |---|---|---|
-| picture, group, category | string | a picture of several groups has several rows, which say the same of it |
+| picture, group, category | string | or a dictionary; a picture of several groups has several rows that say the same |
 | last_seen | date32 | day on which an offer of it was last seen |
 | gone_since | date32 | day since which none of its offers is alive; null while one is |
 | marked_on | date32 | day on which it was first said to go, as the days before left it; null where it was not |
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evict.days import day_number
+from pipeline.evict.places import Places
 from pipeline.evict.policy import EvictPolicy
 from pipeline.evict.stored import NEVER, Stored
 from pipeline.evict.stored_of import Names
@@ -39,7 +40,7 @@ class HeldRow(NamedTuple):
 
 
 def catalogue_schema() -> Any:
-    """Return the Arrow schema of the catalogue."""
+    """Return the Arrow schema of the catalogue, its names as text."""
     import pyarrow as pa
 
     names = [(name, pa.large_string()) for name in ("picture", "group", "category")]
@@ -48,15 +49,19 @@ def catalogue_schema() -> Any:
 
 
 def catalogue_of(stored: Stored, names: Names) -> Any:
-    """Return the catalogue of what is stored before a day's decisions, one row for each membership."""
+    """Return the catalogue of what is stored before a day's decisions, one row for each membership.
+
+    Names are dictionaries: those of 20 million pictures would be as much text as the library itself.
+    """
     import pyarrow as pa
 
     rows = stored.member_rows
+    pictures = _one_array(names.pictures)
     categories = pa.array(list(stored.categories), pa.large_string())
     columns = [
-        names.pictures.take(pa.array(stored.ids[rows])),
-        names.groups.take(pa.array(stored.member_groups)),
-        categories.take(pa.array(stored.category[rows])),
+        pa.DictionaryArray.from_arrays(pa.array(stored.ids[rows]), pictures),
+        pa.DictionaryArray.from_arrays(pa.array(stored.member_groups), names.groups),
+        pa.DictionaryArray.from_arrays(pa.array(stored.category[rows]), categories),
         pa.array(stored.last_seen[rows]).cast(pa.date32()),
         *(
             pa.array(days, mask=days == NEVER).cast(pa.date32())
@@ -66,7 +71,7 @@ def catalogue_of(stored: Stored, names: Names) -> Any:
         pa.array(stored.pinned[rows]),
         pa.array(stored.indexed[rows]),
     ]
-    return pa.table(columns, schema=catalogue_schema())
+    return pa.table(columns, names=catalogue_schema().names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +89,7 @@ class Record:
         held: An index holds an object of it, (n,) bool.
         strangers: What is held without being in the catalogue.
         held_rows: Rows of the indices, Arrow with the columns of `HeldRow`; asked one by one, for messages.
+        places: Finds pictures by their names.
     """
 
     pictures: Any
@@ -103,6 +109,7 @@ class Record:
     held: NDArray[np.bool_]
     strangers: list[HeldRow]
     held_rows: Any
+    places: Places
 
     @property
     def represents(self) -> NDArray[np.bool_]:
@@ -163,32 +170,35 @@ def record_of(held: Any, catalogue: Any, policy: EvictPolicy, day: Date) -> Reco
         DataError: A column is missing, a null where none may be, or two rows of a picture contradict each other.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     catalogue = _checked(catalogue)
     held = held_table(held)
-    pictures = pc.unique(catalogue["picture"])
-    rows = np.asarray(pc.index_in(catalogue["picture"], value_set=pictures), np.int64)
-    first = np.unique(rows, return_index=True)[1]
+    rows, pictures = _numbered(catalogue["picture"])
+    first = np.full(len(pictures), len(rows))
+    np.minimum.at(first, rows, np.arange(len(rows)))
     facts = {name: _numbers(catalogue[name]) for name in catalogue.column_names if name not in _NAMES}
-    groups, categories = pc.unique(catalogue["group"]), pc.unique(catalogue["category"])
-    facts["category"] = np.asarray(pc.index_in(catalogue["category"], value_set=categories), np.int64)
+    member_groups, groups = _numbered(catalogue["group"])
+    facts["category"], categories = _numbered(catalogue["category"])
     _refuse_contradictions(facts, rows, first, pictures)
     facts = {name: values[first] for name, values in facts.items()}
     now = day_number(day)
-    known = pc.is_in(held["picture"], value_set=pictures)
-    found = held.filter(pc.invert(known)).to_pylist()
+    places = Places(pictures)
+    found = places.rows_of(held["picture"])
+    is_held = np.zeros(len(pictures), np.bool_)
+    is_held[found[found >= 0]] = True
+    strangers = held.take(pa.array(np.flatnonzero(found < 0))).to_pylist()
     return Record(
         pictures=pictures,
         groups=groups,
         categories=categories.to_pylist(),
         member_rows=rows,
-        member_groups=np.asarray(pc.index_in(catalogue["group"], value_set=groups), np.int64),
+        member_groups=member_groups,
         window=facts["last_seen"] > now - policy.window_days,
         gone=facts["gone_since"] <= now,
-        held=np.array(pc.is_in(pictures, value_set=pc.unique(held["picture"]).cast(pa.large_string())), np.bool_),
-        strangers=sorted({HeldRow(**row) for row in found}),
+        held=is_held,
+        strangers=sorted({HeldRow(**row) for row in strangers}),
         held_rows=held,
+        places=places,
         **facts,
     )
 
@@ -215,15 +225,44 @@ def held_table(held: Any) -> Any:
 
 
 def _checked(catalogue: Any) -> Any:
+    import pyarrow as pa
+
     schema = catalogue_schema()
     missing = [name for name in schema.names if name not in catalogue.column_names]
     if missing:
         raise DataError(f"catalogue: no column {missing[0]!r}; expected {', '.join(schema.names)}")
-    found = catalogue.select(schema.names).cast(schema)
+    found = catalogue.select(schema.names)
+    for number, field in enumerate(schema):
+        if not pa.types.is_dictionary(found.schema.field(field.name).type):
+            found = found.set_column(number, field, found[field.name].cast(field.type))
     for name in schema.names:
         if name not in _NULLABLE and found[name].null_count:
             raise DataError(f"catalogue: {found[name].null_count} rows have no {name}; expected it of every picture")
     return found
+
+
+def _one_array(names: Any) -> Any:
+    """Return names as one Arrow array; where they are one, it is not copied."""
+    import pyarrow as pa
+
+    if not isinstance(names, pa.ChunkedArray):
+        return names
+    return names.chunk(0) if names.num_chunks == 1 else names.cast(pa.large_string()).combine_chunks()
+
+
+def _numbered(column: Any) -> tuple[NDArray[np.int64], Any]:
+    """Return the number of the name in each row, (n,) int64, and the names by number, each at least once in it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    encoded = column if pa.types.is_dictionary(column.type) else pc.dictionary_encode(column)
+    encoded = encoded.chunk(0) if encoded.num_chunks == 1 else encoded.combine_chunks()
+    numbers, names = np.asarray(encoded.indices, np.int64), encoded.dictionary
+    there = np.zeros(len(names), np.bool_)
+    there[numbers] = True
+    if there.all():
+        return numbers, names
+    return (np.cumsum(there) - 1)[numbers], names.filter(pa.array(there))
 
 
 def _numbers(column: Any) -> NDArray[Any]:
@@ -248,6 +287,5 @@ def _refuse_contradictions(
 def pictures_among(record: Record, some: Iterable[str]) -> NDArray[np.bool_]:
     """Tell of each picture of the record whether it is one of `some`, (n,) bool."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    return np.array(pc.is_in(record.pictures, value_set=pa.array(list(some), pa.large_string())), np.bool_)
+    return record.places.mask_of(pa.array(list(some), pa.large_string()))

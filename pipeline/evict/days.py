@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import date as Date
 
-from pipeline.evict.stored import NEVER
-
 _EPOCH = Date(1970, 1, 1).toordinal()
 
 
@@ -17,12 +15,3 @@ def day_number(day: Date) -> int:
         (1, 20780)
     """
     return day.toordinal() - _EPOCH
-
-
-def day_of(number: int) -> Date | None:
-    """Return the day of a number; None: `NEVER`.
-
-    Raises:
-        OverflowError, ValueError: The number is of no day between the years 1 and 9999.
-    """
-    return None if number == NEVER else Date.fromordinal(int(number) + _EPOCH)

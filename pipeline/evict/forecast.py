@@ -19,7 +19,7 @@ from pipeline.evict.carried import carried, rows_of
 from pipeline.evict.days import day_number
 from pipeline.evict.decide import decide
 from pipeline.evict.decisions import Decisions
-from pipeline.evict.farthest import Distance
+from pipeline.evict.farthest import Among, Distance
 from pipeline.evict.policy import EvictPolicy
 from pipeline.evict.stored import Stored
 from pipeline.evict.tail import TailFull
@@ -35,11 +35,13 @@ class DayAhead:
         date: Which.
         rows: Stored pictures after its decisions.
         refused: Why nothing will be evicted on it (`TailFull`), None where something may be.
+        bytes: What the pictures take; None: not known.
     """
 
     date: Date
     rows: int
     refused: str | None = None
+    bytes: int | None = None
 
 
 def forecast(
@@ -50,6 +52,7 @@ def forecast(
     *,
     days: int = DAYS,
     distance: Distance | None = None,
+    sizes: NDArray[np.int64] | None = None,
 ) -> list[DayAhead]:
     """Return the rows on each of the next days.
 
@@ -62,6 +65,7 @@ def forecast(
         day: Today.
         days: How many; 0: none.
         distance: As `decide` was given it, between rows of `stored`; None: by value alone.
+        sizes: Bytes of each picture, (n,); None: not known.
     """
     if not days:
         return []
@@ -70,7 +74,7 @@ def forecast(
     left = carried(stored, decisions)
     left = replace(left, indexed=left.indexed | (left.last_seen >= today))
     counted = _needed(left, policy, today + days)
-    settled = len(left) - len(counted)
+    settled = np.setdiff1d(kept, kept[counted], assume_unique=True)
     left, rows = rows_of(left, counted), kept[counted]
     ahead: list[DayAhead] = []
     for number in range(1, days + 1):
@@ -80,7 +84,8 @@ def forecast(
             left, rows = carried(left, decided), rows[decided.keep]
         except TailFull as error:
             refused = str(error)  # the day is told as it will be: nothing goes, and a person is asked
-        ahead.append(DayAhead(day + timedelta(days=number), settled + len(left), refused))
+        taken = None if sizes is None else int(sizes[settled].sum() + sizes[rows].sum())
+        ahead.append(DayAhead(day + timedelta(days=number), len(settled) + len(left), refused, taken))
     return ahead
 
 
@@ -88,7 +93,7 @@ def _between(distance: Distance | None, rows: NDArray[np.int64]) -> Distance | N
     """Return the distance between rows of the part that is left."""
     if distance is None:
         return None
-    return lambda a, b: distance(rows[a], rows[b])
+    return Among(distance, rows)
 
 
 def _needed(stored: Stored, policy: EvictPolicy, last: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ one, so it shows the same product, whichever merchant left the group out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ _ESCAPE = "group:"
 # Rows decided together, and leaders looked at together: a block of cosines is 1,024 x 8,192 float32, 32 MB.
 _BLOCK = 1024
 _CHUNK = 8192
+_NAMED = 1 << 20
 SLACK = 1e-6
 """By which a cosine of float32 vectors may miss the threshold: equal vectors often have 0.9999999."""
 
@@ -85,7 +86,6 @@ def groups_of(live: Any, *, cosine: float | None = None, spaces: Sequence[Space]
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    pictures = live["picture"].cast(pa.large_string())
     rows, names = _named(live)
     own = np.ones(live.num_rows, np.bool_)
     own[rows] = False
@@ -93,23 +93,41 @@ def groups_of(live: Any, *, cosine: float | None = None, spaces: Sequence[Space]
     leaders = np.arange(live.num_rows)
     if cosine is not None:
         _find_leaders(leaders, own, live, spaces, cosine)
-    prefix = pa.scalar(OWN, pa.large_string())
-    empty = pa.scalar("", pa.large_string())
-    own_names = pc.binary_join_element_wise(prefix, pictures.take(pa.array(leaders[without])), empty)
-    every = pa.chunked_array([*names.chunks, *own_names.chunks], pa.large_string())
-    distinct = pc.unique(every)
-    distinct = distinct.take(pc.sort_indices(distinct))
-    numbers = np.asarray(pc.index_in(every, value_set=distinct), np.int64)
-    return _sorted(np.concatenate([rows, without]), numbers, distinct)
+    every = pa.chunked_array([*names.chunks, *_own_names(live["picture"], leaders[without])], pa.large_string())
+    encoded = pc.dictionary_encode(every).combine_chunks()
+    order = np.asarray(pc.sort_indices(encoded.dictionary), np.int64)
+    number = np.empty(len(order), np.int64)
+    number[order] = np.arange(len(order))
+    numbers = number[np.asarray(encoded.indices, np.int64)]
+    return _sorted(np.concatenate([rows, without]), numbers, encoded.dictionary.take(pa.array(order)))
+
+
+def _own_names(pictures: Any, leaders: NDArray[np.int64]) -> Iterator[Any]:
+    """Yield the names of groups that are called by a picture, Arrow arrays one after the other."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    prefix, empty = (pa.scalar(text, pa.large_string()) for text in (OWN, ""))
+    for start in range(0, len(leaders), _NAMED):  # text of all of them may not fit one array of 32-bit offsets
+        some = pictures.take(pa.array(leaders[start : start + _NAMED])).cast(pa.large_string())
+        yield from pc.binary_join_element_wise(prefix, some, empty).chunks
+
+
+def in_order(groups: Grouping, order: NDArray[np.int64]) -> Grouping:
+    """Return the memberships of rows that are put into another order: `order` has the rows as they come then."""
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return _sorted(place[groups.member_rows], groups.member_groups, groups.names)
 
 
 def _sorted(rows: NDArray[np.int64], numbers: NDArray[np.int64], names: Any) -> Grouping:
     """Sort memberships by row and group, each once."""
-    order = np.lexsort((numbers, rows))
-    rows, numbers = rows[order], numbers[order]
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = (rows[1:] != rows[:-1]) | (numbers[1:] != numbers[:-1])
-    return Grouping(rows[first], numbers[first], names)
+    low = np.int64(max(len(names) - 1, 0).bit_length())
+    key = rows << low | numbers  # Arrow has at most 2^31 rows of strings, and so many names
+    if not (key[1:] > key[:-1]).all():
+        key.sort()  # not np.unique: numpy hashes for it, at five times the cost
+        key = key[np.diff(key, prepend=-1) > 0]
+    return Grouping(key >> low, key & ((np.int64(1) << low) - 1), names)
 
 
 def _named(live: Any) -> tuple[NDArray[np.int64], Any]:
@@ -129,15 +147,19 @@ def _named(live: Any) -> tuple[NDArray[np.int64], Any]:
     bare[np.concatenate(rows)] = False
     own = np.flatnonzero(bare)
     rows.append(own)
-    names += live["group"].cast(pa.large_string()).take(pa.array(own)).chunks
+    names += live["group"].take(pa.array(own)).cast(pa.large_string()).chunks
     named = pa.chunked_array(names, pa.large_string())
-    there = pc.fill_null(pc.not_equal(named, ""), False)
-    kept = named.filter(there)
-    reserved = pc.or_(pc.starts_with(kept, OWN), pc.starts_with(kept, _ESCAPE))
+    there = np.asarray(pc.fill_null(pc.not_equal(named, ""), False), np.bool_)
+    every = np.concatenate(rows)
+    if not there.all():  # else nothing is copied: these are the names of 20 million pictures
+        every, named = every[there], named.filter(pa.array(there))
+    reserved = pc.or_(pc.starts_with(named, OWN), pc.starts_with(named, _ESCAPE))
+    if not pc.any(reserved).as_py():
+        return every, named
     prefixed = pc.binary_join_element_wise(
-        pa.scalar(_ESCAPE, pa.large_string()), kept, pa.scalar("", pa.large_string())
+        pa.scalar(_ESCAPE, pa.large_string()), named, pa.scalar("", pa.large_string())
     )
-    return np.concatenate(rows)[np.asarray(there)], pc.if_else(reserved, prefixed, kept)
+    return every, pc.if_else(reserved, prefixed, named)
 
 
 def _find_leaders(

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date as Date
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.evict.stored import NEVER
 from reporting.errors import DataError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 UNCHECKED = np.int32(np.iinfo(np.int32).min)
 """Day of the last check of what was never checked."""
@@ -223,25 +218,19 @@ def lapse(offers: Offers, rules: RecheckRules, day: int) -> Offers:
     )
 
 
-def gone_since(checks: pa.Table) -> dict[str, Date]:
-    """Return for each picture with no offer alive or unknown the day since which that is so.
+def gone_since(rows: Rows, since: NDArray[np.int32], count: int) -> NDArray[np.int32]:
+    """Return for each picture the day since which no offer of it is alive or unknown; NEVER where one is.
 
     Args:
-        checks: Columns picture (string) and gone_since (date32, null while it is not gone), one row an offer.
+        rows: Picture of each offer, (k,) int64 in [0, count).
+        since: Day since which the offer is gone, (k,); NEVER while it is not.
+        count: n, of pictures.
 
     Returns:
-        sha256 of the picture to the day on which its last offer went; pictures that are alive are not in it.
+        (n,) int32: the day on which the last offer went. A picture without any offer is not gone.
     """
-    import pyarrow.compute as pc
-
-    wanted = [("gone_since", "max"), ("gone_since", "count"), ([], "count_all")]
-    by_picture = checks.group_by("picture").aggregate(wanted)
-    gone = by_picture.filter(pc.equal(by_picture["gone_since_count"], by_picture["count_all"]))
-    return dict(zip(gone["picture"].to_pylist(), gone["gone_since_max"].to_pylist(), strict=True))
-
-
-def dead_offers(checks: pa.Table) -> frozenset[tuple[str, str, str]]:
-    """Return (picture, merchant, sku) of every offer that is gone."""
-    gone = checks.filter(checks["gone_since"].is_valid())
-    names = ("picture", "merchant", "sku")
-    return frozenset(zip(*(gone[name].to_pylist() for name in names), strict=True))
+    gone = since != NEVER
+    offers, dead = (np.bincount(some, minlength=count) for some in (rows, rows[gone]))
+    latest = np.full(count, np.iinfo(np.int32).min, np.int32)
+    np.maximum.at(latest, rows[gone], since[gone])
+    return np.where((offers > 0) & (offers == dead), latest, NEVER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from reporting.yaml_source import load_yaml
 
@@ -19,9 +19,10 @@ class ValueWeights(BaseModel):
 
     Attributes:
         freshness: Of how lately it was seen: 1 on the day itself, half as much every `half_life_days`.
-        clicks: Of log(1 + clicks) over that of the most clicked one.
-        quality: Of the picture's own quality score.
-        uniqueness: Of 1 - cosine to the nearest picture of another group, where that is known.
+        clicks: Of log(1 + clicks) over that of the most clicked one; where `EvictPolicy.signals` brings them.
+        quality: Of the picture's own quality score: what `EvictPolicy.signals` says, else one over the number of
+            products that it shows.
+        uniqueness: Of 1 - cosine to the nearest picture of another group in its list of its day's index.
         half_life_days: Days after which a picture is half as fresh, > 0.
     """
 
@@ -69,6 +70,9 @@ class EvictPolicy(BaseModel):
         pins: What stays.
         near_duplicate: Cosine from which two pictures without a product group count as one product, in (0, 1]; None:
             each is a group of its own.
+        signals: Path of the files with clicks and quality, `{date}` for the day, ending in .csv or .parquet; from the
+            folder of the file that names it. None: nobody sends any, and clicks have no weight.
+        signals_max_age_days: The newest file counts if it is of the day or of at most so many days before, >= 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,6 +85,18 @@ class EvictPolicy(BaseModel):
     value: ValueWeights = Field(default_factory=ValueWeights)
     pins: Pins = Field(default_factory=Pins)
     near_duplicate: float | None = Field(default=None, gt=0, le=1)
+    signals: Path | None = None
+    signals_max_age_days: int = Field(default=30, ge=0, le=3650)
+
+    @field_validator("signals")
+    @classmethod
+    def _is_a_pattern(cls, found: Path | None) -> Path | None:
+        if found is not None and ("{date}" not in found.name or found.suffix not in (".csv", ".parquet")):
+            raise ValueError(
+                f"signals is {str(found)!r}; expected a path with {{date}} in the file's name that ends in .csv or"
+                " .parquet, as in signals/{date}.parquet"
+            )
+        return found
 
     @model_validator(mode="after")
     def _cap_is_above_the_guarantee(self) -> EvictPolicy:
@@ -115,4 +131,7 @@ def load_policy(path: Path) -> EvictPolicy:
         >>> policy.budget_of("shoes"), policy.budget_of("hats"), policy.cap
         (1000, 200, 2)
     """
-    return load_yaml(path).to_model(EvictPolicy)
+    found = load_yaml(path).to_model(EvictPolicy)
+    if found.signals is None:
+        return found
+    return found.model_copy(update={"signals": (path.absolute().parent / found.signals).resolve()})

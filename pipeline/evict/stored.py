@@ -73,6 +73,17 @@ class Stored:
             raise DataError(f"stored.member_rows: picture {first} is in no group; one without is a group of its own")
         if not np.isfinite(self.value).all():
             raise DataError("stored.value: a value is not finite")
+        self._refuse_twice()
+
+    def _refuse_twice(self) -> None:
+        if (self.ids[1:] > self.ids[:-1]).all():  # as `stored_of` numbers them
+            return
+        ids = np.sort(self.ids)
+        twice = np.flatnonzero(ids[1:] == ids[:-1])
+        if len(twice):
+            raise DataError(
+                f"stored.ids: picture {ids[twice[0]]} is there twice; expected one row a picture, with all its groups"
+            )
 
     def __len__(self) -> int:
         """Return the number of rows."""

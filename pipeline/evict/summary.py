@@ -15,6 +15,7 @@ from pipeline.evict.decisions import Decisions, Reason
 from pipeline.evict.farthest import Distance
 from pipeline.evict.forecast import DAYS, forecast
 from pipeline.evict.policy import EvictPolicy
+from pipeline.evict.signals import SignalsUsed
 from pipeline.evict.stored import Stored
 from pipeline.evict.stored_of import Names
 
@@ -27,6 +28,7 @@ class ForecastRow(BaseModel):
     Attributes:
         date: The day.
         rows: Stored pictures after its decisions.
+        bytes: What these take; null where it is not known.
         refused: Why nothing will be evicted on it; null where something may be.
     """
 
@@ -34,6 +36,7 @@ class ForecastRow(BaseModel):
 
     date: Date
     rows: int
+    bytes: int | None = None
     refused: str | None = None
 
 
@@ -70,6 +73,7 @@ class PlanSummary(BaseModel):
         tail: By category; all that there are.
         bytes_now: Of the stored pictures; 0 where it is not known.
         bytes_freed: Of those that go.
+        signals: The file whose clicks and qualities it was decided with; null: there is none, and clicks had no weight.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,6 +90,7 @@ class PlanSummary(BaseModel):
     tail: dict[str, Tail]
     bytes_now: int
     bytes_freed: int
+    signals: SignalsUsed | None = None
 
 
 def plan_summary(
@@ -115,7 +120,8 @@ def plan_summary(
     counts = {reason: int(by_reason[reason]) for reason in Reason}
     live, risky = _groups(stored, decisions, policy, day_number(day))
     sizes = np.zeros(len(stored), np.int64) if bytes_of is None else np.asarray(bytes_of, np.int64)
-    ahead = forecast(stored, decisions, policy, day, days=days, distance=distance)
+    known = None if bytes_of is None else sizes
+    ahead = forecast(stored, decisions, policy, day, days=days, distance=distance, sizes=known)
     return PlanSummary(
         date=day,
         rows=len(stored),
@@ -125,7 +131,9 @@ def plan_summary(
         groups=live,
         groups_at_risk=len(risky),
         at_risk=tuple(sorted(names.group(number) for number in risky[:EXAMPLES])),
-        forecast_rows=tuple(ForecastRow(date=one.date, rows=one.rows, refused=one.refused) for one in ahead),
+        forecast_rows=tuple(
+            ForecastRow(date=one.date, rows=one.rows, bytes=one.bytes, refused=one.refused) for one in ahead
+        ),
         tail=_tails(stored, decisions, policy),
         bytes_now=int(sizes.sum()),
         bytes_freed=int(sizes[~decisions.keep].sum()),

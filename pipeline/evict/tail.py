@@ -15,9 +15,17 @@ UNLIMITED = np.iinfo(np.int64).max
 
 
 class TailFull(FunnelgateError):
-    """Pinned pictures and the first of each product alone are more than a tail may hold; nothing goes (exit 1)."""
+    """Pinned pictures and the first of each product alone are more than a tail may hold; nothing goes (exit 1).
+
+    Attributes:
+        fill: Of the fullest tail: what must stay over its budget, > 1.
+    """
 
     exit_code = EXIT_FAILED
+
+    def __init__(self, message: str, fill: float = 1.0):
+        super().__init__(message)
+        self.fill = fill
 
 
 def over_budget(
@@ -99,5 +107,19 @@ def _require_room(categories: tuple[str, ...], budgets: NDArray[np.int64], room:
     if full:
         raise TailFull(
             f"the tail is full; {'; '.join(full)}. Nothing was evicted. Raise the budget in the policy, unpin pictures "
-            "or groups, or delist products."
+            "or groups, or delist products.",
+            float(((budgets - room) / budgets).max()),
         )
+
+
+def fullest(stored: Stored, policy: EvictPolicy, stays: NDArray[np.bool_]) -> float:
+    """Return how full the fullest tail is, rows over its budget; 0 where no category that is stored has a budget.
+
+    Args:
+        stored: n rows.
+        policy: With the budgets.
+        stays: Which rows are in a tail after the decisions: pinned, or representatives; (n,) bool.
+    """
+    rows = np.bincount(stored.category[stays], minlength=len(stored.categories)).tolist()
+    budgets = [policy.budget_of(name) for name in stored.categories]
+    return max((row / budget for row, budget in zip(rows, budgets, strict=True) if budget is not None), default=0.0)

@@ -5,13 +5,16 @@ It only orders: no value, however wrong, costs the last copy of a product (G1).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evict.groups import normalised
+from pipeline.evict.places import Places
 from pipeline.evict.policy import ValueWeights
+from pipeline.evict.stored import Stored
 from reporting.errors import DataError
 
 # Rows whose cosines to a chunk of all others are taken at once: 1,024 x 8,192 float32 are 32 MB.
@@ -90,6 +93,23 @@ def _of_clicks(clicks: NDArray[np.float64]) -> NDArray[np.float64]:
     most = np.nanmax(logs, initial=0.0)
     found: NDArray[np.float64] = logs / most if most > 0 else logs
     return found
+
+
+def valued_as(stored: Stored, places: Places, valued: Any) -> Stored:
+    """Return the same pictures with the values of an earlier decision, where that knew them.
+
+    For a second look at a day: files of clicks and indexes may have come or changed since, and what a value was does
+    not matter to what is guaranteed.
+
+    Args:
+        stored: n rows, of `stored_of`: a row is its id.
+        places: Of its pictures, `Names.places`.
+        valued: Columns picture and value, as of the audit; no picture twice.
+    """
+    rows = places.rows_of(valued["picture"])
+    values = stored.value.copy()
+    values[rows[rows >= 0]] = np.asarray(valued["value"].to_numpy(), np.float32)[rows >= 0]
+    return replace(stored, value=values)
 
 
 def uniqueness(

@@ -8,7 +8,7 @@ what every ranking by the rule would leave. What the ranking itself would do aga
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date as Date
 from itertools import islice
 from typing import Any, Literal
@@ -22,12 +22,12 @@ from pipeline.evict.catalogue import record_of
 from pipeline.evict.days import day_number
 from pipeline.evict.decide import decide
 from pipeline.evict.decisions import Decisions
-from pipeline.evict.farthest import Distance
+from pipeline.evict.farthest import Among, Distance
 from pipeline.evict.policy import EvictPolicy
 from pipeline.evict.stored import Stored
 from pipeline.evict.stored_of import Names
 from pipeline.evict.verify_audit import broken_audit
-from pipeline.evict.verify_rules import Broken, broken_rules, marked_today
+from pipeline.evict.verify_rules import Broken, HeldObject, broken_rules, marked_today, taken_down_objects
 
 Guarantee = Literal["G1", "G2", "G3", "G4", "G5", "G6"]
 LIMIT = 100
@@ -84,6 +84,7 @@ def verify(
     *,
     taken_down: Collection[str] = frozenset(),
     goes_again: Collection[str] = frozenset(),
+    objects: Sequence[HeldObject] = (),
     limit: int = LIMIT,
 ) -> Verification:
     """Compute the guarantees of a day again (issue 9; reference/evaluation-index-eviction.md 4.7).
@@ -95,6 +96,7 @@ def verify(
         day: On which.
         audit: `audit_schema`: the rows that they left.
         taken_down: Pictures of every takedown, also of those that the catalogue no longer has.
+        objects: Those in the indices that are taken down by their id.
         goes_again: Pictures that the rule would let go on the same day of what is held (`second_pass`).
         limit: Violations that are listed of each guarantee, >= 1.
 
@@ -105,6 +107,7 @@ def verify(
     record = record_of(held, catalogue, policy, day)
     marked = marked_today(record, audit, day_number(day))
     broken = broken_rules(record, policy, day_number(day), marked, taken_down, goes_again)
+    broken.append(taken_down_objects(objects))
     broken += broken_audit(record, policy, day_number(day), audit)
     found = {name: [one for one in broken if one.guarantee == name] for name in ("G1", "G2", "G3", "G4", "G5", "G6")}
     return Verification(
@@ -156,6 +159,6 @@ def second_pass(
     there = np.isin(stored.ids, names.ids_of(held))
     rows = np.flatnonzero(there | (~stored.indexed & decisions.keep))
     left = rows_of(replace(stored, marked_on=decisions.marked_on), rows)
-    between = None if distance is None else lambda a, b: distance(rows[a], rows[b])
+    between = None if distance is None else Among(distance, rows)
     again = decide(left, policy, day_number(day), distance=between)
     return sorted(names.picture(number) for number in left.ids[~again.keep].tolist())

@@ -65,11 +65,9 @@ def broken_audit(record: Record, policy: EvictPolicy, day: int, audit: Any) -> l
         day: Number of the day.
         audit: `audit_schema`, checked.
     """
-    import pyarrow.compute as pc
-
-    places = pc.index_in(audit["picture"], value_set=record.pictures)
-    known = np.asarray(places.is_valid(), np.bool_)
-    rows = np.asarray(places.drop_null(), np.int64)
+    places = record.places.rows_of(audit["picture"])
+    known = places >= 0
+    rows = places[known]
     count = np.bincount(rows, minlength=len(record.pictures))
     lines = _lines(record, audit, np.flatnonzero(known), rows)
 
@@ -134,9 +132,6 @@ def _reasons(lines: _Lines, expected: NDArray[np.int64]) -> list[Broken]:
 
 def _ranks_and_marks(lines: _Lines, policy: EvictPolicy, day: int) -> list[Broken]:
     """Judge what is decided by rank: the rank, since when it is marked, and what is better."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     before = lines.record.marked_on[lines.rows]
     goes = np.isin(lines.why, _GOES_BY_RANK)
     fits = (lines.rank >= 1) & (lines.rank <= policy.cap)
@@ -145,8 +140,7 @@ def _ranks_and_marks(lines: _Lines, policy: EvictPolicy, day: int) -> list[Broke
     misplaced |= (lines.why == Reason.OVER_BUDGET) & ~(fits & (lines.rank > 1))
     dated = np.where(goes, lines.marked_on == np.minimum(before, day), lines.marked_on == NEVER)
     dated &= ~goes | ((lines.marked_on < day) == (lines.reason != Reason.MARKED))
-    held = lines.record.pictures.filter(pa.array(lines.record.held))
-    better = np.asarray(pc.is_in(lines.audit["better"], value_set=held), np.bool_)[lines.numbers]
+    better = _held(lines.record, lines.audit["better"])[lines.numbers]
 
     def tell_mark(at: int) -> str:
         return (
@@ -161,6 +155,17 @@ def _ranks_and_marks(lines: _Lines, policy: EvictPolicy, day: int) -> list[Broke
         lines.broken(~dated, tell_mark),
         lines.broken(goes & ~better, lambda at: f"better is {lines.of('better', at)}, which is not held"),
     ]
+
+
+def _held(record: Record, pictures: Any) -> NDArray[np.bool_]:
+    """Tell of each name whether it is that of a picture that is held."""
+    import pyarrow as pa
+
+    named = np.flatnonzero(np.asarray(pictures.is_valid(), np.bool_))
+    rows = record.places.rows_of(pictures.take(pa.array(named)))
+    found = np.zeros(len(pictures), np.bool_)
+    found[named] = (rows >= 0) & record.held[rows]
+    return found
 
 
 def _expected(record: Record, policy: EvictPolicy, day: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +11,19 @@ from numpy.typing import NDArray
 from pipeline.evict.catalogue import Record, pictures_among, place_of
 from pipeline.evict.decisions import Reason
 from pipeline.evict.policy import EvictPolicy
+
+TAKEN_DOWN = (
+    "is taken down and still in the index; no answer shows it, and the next day's index will not hold it: to have it"
+    " out at once, `funnelgate evict apply --reason TEXT --yes`"
+)
+
+
+class HeldObject(NamedTuple):
+    """An object in an index."""
+
+    id: int
+    picture: str
+    category: str
 
 
 class Broken(NamedTuple):
@@ -225,7 +238,17 @@ def _takedowns(record: Record, taken_down: Collection[str]) -> list[Broken]:
         return lambda number: (record.strangers[number].picture, place_of(record.strangers[number]), message)
 
     return [
-        Broken("G5", np.flatnonzero(hidden), lambda row: (record.picture(row), record.place_of(row), "is taken down")),
-        Broken("G5", banned, tell_stranger("is taken down")),
+        Broken("G5", np.flatnonzero(hidden), lambda row: (record.picture(row), record.place_of(row), TAKEN_DOWN)),
+        Broken("G5", banned, tell_stranger(TAKEN_DOWN)),
         Broken("G3", unknown, tell_stranger("is held, and the catalogue does not have it")),
     ]
+
+
+def taken_down_objects(objects: Sequence[HeldObject]) -> Broken:
+    """G5 of objects that are taken down by their id: every one that an index holds."""
+
+    def tell(at: int) -> tuple[str, str, str]:
+        one = objects[at]
+        return str(one.id), f"index of {one.category}, picture {one.picture}", TAKEN_DOWN
+
+    return Broken("G5", np.arange(len(objects)), tell)

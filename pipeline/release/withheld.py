@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.release.home import home_at
-from pipeline.release.journal import append_journal
+from pipeline.release.journal import append_journal, read_journal
 from pipeline.release.takedown_reader import GrowingList
 from reporting.errors import UsageError
 
@@ -87,6 +88,11 @@ class WithheldList:
         """Whether there is anything that it keeps from answers."""
         return bool(self.items or self.pictures or self.groups or self.offers)
 
+    @property
+    def takedowns(self) -> WithheldList:
+        """What of it is taken down, and not only delisted or dead: that must not even be kept."""
+        return counted(one for one in self.entries if one.reason == "takedown")
+
     def offers_left(
         self, item: int, picture: str, group: str, offers: Sequence[Mapping[str, Any]]
     ) -> tuple[Mapping[str, Any], ...]:
@@ -121,6 +127,17 @@ def withheld(root: Path) -> WithheldList:
             read before and more: nothing may be shown before it is mended.
     """
     return _list_of(root).now()
+
+
+def withheld_at(root: Path, moment: datetime) -> WithheldList:
+    """Return what was withheld under a root at a moment, by the times that its lines name; see `withheld`.
+
+    Raises:
+        StoreError: A line is not one of ours.
+    """
+    home = home_at(root)
+    lines = [line for line in read_journal(root / FILE, Withheld, WHAT) if line.at <= moment]
+    return counted(lines, home is None or not home.signed)
 
 
 @cache

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.lake import Lake
+from pipeline.lake import Lake, LetGo
 from pipeline.partitions import Partitions
 from pipeline.release.champion import champion
 from pipeline.release.manifest import ReleaseManifest
@@ -94,13 +94,19 @@ def open_release(lake: Lake, partitions: Partitions, number: str) -> UnderTest:
 
 
 def picture_reader(judged: UnderTest) -> Callable[[str], bytes | None]:
-    """Return what reads an indexed picture by its sha256, for the report's page; None: the indexes do not hold it."""
+    """Return what reads an indexed picture by its sha256, for the report's page.
+
+    It answers None where the indexes do not hold the picture, or where it was let go: by a release that nothing keeps.
+    """
     shelves = judged.generation.shelves
     places = {row["picture"]: row for shelf in shelves.values() for row in shelf.items.values()}
 
     def read(sha256: str) -> bytes | None:
         row = places.get(sha256)
-        return None if row is None else _picture(judged.generation.lake, row)
+        try:
+            return None if row is None else _picture(judged.generation.lake, row)
+        except LetGo:
+            return None
 
     return read
 

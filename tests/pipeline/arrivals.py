@@ -29,6 +29,7 @@ FUNNEL = {
         "index": (16, {}),
         "recheck": (0, {}),
         "evict": (16, {}),
+        "tail": (0, {}),
         "merge": (16, {}),
     },
     DAY_2: {
@@ -46,6 +47,7 @@ FUNNEL = {
         "index": (8, {}),
         "recheck": (16, {}),
         "evict": (24, {}),
+        "tail": (0, {}),
         "merge": (24, {}),
     },
     DAY_3: {
@@ -63,6 +65,7 @@ FUNNEL = {
         "index": (7, {}),
         "recheck": (28, {"off_shelf": 2}),
         "evict": (29, {}),
+        "tail": (0, {}),
         "merge": (31, {"delisted": 2}),
     },
 }

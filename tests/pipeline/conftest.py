@@ -17,6 +17,7 @@ from reporting.stores import open_store
 from reporting.stores.sql import SqlStore
 from tests.contracts.conftest import Postgres, postgres
 from tests.pipeline.arrivals import DAYS, arrive
+from tests.pipeline.old_days import six_days
 from tests.pipeline.project import Project, new_project, run_here
 
 __all__ = ["copy_of", "main_in", "postgres", "postgres_url", "sqlite_store", "sqlite_template", "store", "three_days"]
@@ -29,6 +30,12 @@ def three_days(tmp_path_factory: pytest.TempPathFactory) -> Project:
     arrive(project)
     run_here(project, *DAYS)
     return project
+
+
+@pytest.fixture(scope="session")
+def kept_days(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Six days of which nothing has given up its bytes. Read only: change a `copy_of` it."""
+    return six_days(tmp_path_factory.mktemp("kept") / "days")
 
 
 @pytest.fixture

@@ -85,13 +85,14 @@ class Project:
         path.write_text(yaml.safe_dump(graph, sort_keys=False))
 
     def forget_by_age(self) -> None:
-        """Take evict and recheck out of pipeline.yaml: what is older than the window leaves the library."""
+        """Take evict, recheck and reclaim out of pipeline.yaml: what is older than the window leaves the library."""
         path = self.folder / "pipeline.yaml"
         graph = yaml.safe_load(path.read_text())
         del graph["tasks"]["evict"], graph["tasks"]["recheck"], graph["tasks"]["dedup"]["continues"]
-        ends = {"evict", "recheck"}
+        del graph["tasks"]["reclaim"]
+        ends = {"evict", "recheck", "reclaim"}
         graph["edges"] = [edge for edge in graph["edges"] if not ends & {edge["from"], edge["to"]}]
-        graph["edges"].append({"from": "dedup", "to": "merge", "law": "after"})
+        graph["edges"] += [{"from": "dedup", "to": reader, "law": "after"} for reader in ("tail", "merge")]
         path.write_text(yaml.safe_dump(graph, sort_keys=False))
 
     def command(self, *arguments: str) -> list[str]:

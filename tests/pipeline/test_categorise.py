@@ -181,7 +181,7 @@ def test_each_row_has_the_vector_of_its_crop_and_what_else_its_picture_shows(pre
     lake = Lake(str(predicted.folder / "lake"))
     found = rows_by_category(predicted)
     for table in (found["red"], found["blue"]):
-        crops = [decode_crop(data, LIMITS) for _, data in iter_crops(lake, table)]
+        crops = [decode_crop(data, LIMITS) for _, data in iter_crops(lake, table, [])]
         np.testing.assert_allclose(vectors_of(table), embedder.embed(crops), atol=1e-5)
         assert set(table["space"].to_pylist()) == {embedder.space_id}
         assert "class_scores" not in table.column_names
@@ -271,7 +271,7 @@ def test_no_object_at_all_still_books_every_category(lake: Lake, tmp_path: Path)
     leaf = Leaf(lake, crop_rows(lake).slice(0, 0))
     run(leaf, write_colours(tmp_path / "colours"))
     assert {name: table.num_rows for name, table in leaf.written.items()} == dict.fromkeys(
-        ("items-blue", "items-red", "items-other"), 0
+        ("items-blue", "items-red", "items-other", "dropped"), 0
     )
     assert [books.input_count for books in leaf.books.values()] == [0, 0, 0]
     assert leaf.written["items-red"]["vector"].type.list_size == 1280

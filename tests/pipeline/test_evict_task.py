@@ -108,6 +108,9 @@ def test_the_books_close_and_name_every_reason(five_days: Project) -> None:
         "marked": 1,
         "groups": 4,
         "groups_at_risk": 2,
+        "tail_fill_max": 0,
+        "with_clicks": 0,
+        "with_quality": 0,
     }
 
 
@@ -172,6 +175,20 @@ def test_a_takedown_is_applied_at_once_and_released(
     done = main_in(project.folder, "evict", "apply", "--reason", "takedown of jar", "--yes", "--json")
     assert done.code == 0, done.err
     assert sorted(held_groups(project)) == ["cup", "lamp", "vase"]
+    assert main_in(project.folder, "evict", "verify").code == 0
+
+
+@pytest.mark.slow
+def test_a_new_policy_is_applied_and_released_and_no_day_of_the_window_is_stale_for_it(
+    five_days: Project, copy_of: Callable[[Project], Project], main_in: Main
+) -> None:
+    project = copy_of(five_days)
+    project.configure(evict={"window_days": 1})
+    planned = json.loads(main_in(project.folder, "evict", "plan", "--json").out)
+    assert planned["keep_by"]["window"] < len(library(project, DAYS[4]))
+    done = main_in(project.folder, "evict", "apply", "--reason", "a smaller window", "--yes", "--json")
+    assert done.code == 0, done.out + done.err
+    assert sorted(held_groups(project)) == ["cup", "jar", "lamp", "vase"]
     assert main_in(project.folder, "evict", "verify").code == 0
 
 

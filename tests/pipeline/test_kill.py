@@ -31,6 +31,7 @@ _LONGEST_WAIT_SECONDS = 90.0
 def arrivals(folder: Path) -> Project:
     # A lease of two seconds: what a killed main leaves running must not hold the test up for a minute.
     project = new_project(folder, package_items=8, workers=2, lease_seconds=2.0)
+    project.configure(tail={"window_days": 1, "compact_days": 1})  # every day but the own one is in the tail
     arrive(project)
     return project
 
@@ -139,7 +140,7 @@ def moments(dice: random.Random, count: int, first: int, last: int) -> list[int]
 
 def comparable(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Leave out the size of indexes: which day trains a quantizer depends on which day comes first to it."""
-    trained = {"train": ("metrics", "versions"), "index": ("metrics",), "merge": ("metrics",)}
+    trained = {"train": ("metrics", "versions"), "index": ("metrics",), "tail": ("metrics",), "merge": ("metrics",)}
     return {
         key: {name: value for name, value in document.items() if name not in trained.get(document["task"], ())}
         for key, document in found.items()

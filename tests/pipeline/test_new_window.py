@@ -74,7 +74,7 @@ def test_the_embedder_of_one_category_is_changed_alone(
     assert after.categories["red"].model == f"{name}@1"
     assert old[0] != new[0]
     assert [round(distance, 5) for _, distance in (old, new)] == [0.0, 0.0]
-    assert faults(project) == ["3 instances are failed"]  # merge, evaluate and release of what was given up
+    assert faults(project) == ["4 instances are failed"]  # merge, evaluate, release and reclaim of what was given up
 
 
 def test_another_codec_is_refused_beside_the_old_one_and_builds_the_whole_window(tmp_path: Path) -> None:

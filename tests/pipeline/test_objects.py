@@ -159,7 +159,7 @@ def test_what_is_booked_of_objects_is_what_was_drawn(objects_day: Project) -> No
 def test_a_crop_is_the_canonical_one_of_its_picture(objects_day: Project) -> None:
     rows = rows_of(objects_day, "crop")
     with objects_day.place() as place:
-        crops = dict(iter_crops(place.lake, pa.Table.from_pylist(rows)))
+        crops = dict(iter_crops(place.lake, pa.Table.from_pylist(rows), []))
         for one in rows[:8]:
             data = (objects_day.folder / "pictures" / f"{number_of(one)}.png").read_bytes()
             box = Box(one["x0"], one["y0"], one["x1"], one["y1"])
@@ -171,7 +171,7 @@ def test_a_vector_is_that_of_the_crop(objects_day: Project) -> None:
     embedder = open_embedder("efficientnet-lite0")
     rows = [one for one in rows_of(objects_day, "embed") if number_of(one) == 4]
     with objects_day.place() as place:
-        images = [decode_crop(data, LIMITS) for _, data in iter_crops(place.lake, pa.Table.from_pylist(rows))]
+        images = [decode_crop(data, LIMITS) for _, data in iter_crops(place.lake, pa.Table.from_pylist(rows), [])]
     found = np.array([one["vector"] for one in rows], np.float32)
     assert found == pytest.approx(embedder.embed(images), abs=1e-5)
     assert {"object", "ordinal", "placed", "why", "crop_pack"} <= rows[0].keys()
@@ -275,7 +275,9 @@ def test_a_picture_that_no_longer_decodes_is_dropped_with_its_reason(
     poison = (project.folder / "pictures/4.png").read_bytes()
     monkeypatch.setattr(
         "pipeline.tasks.detect.iter_pictures",
-        lambda lake, rows: ((i, data[:300] if data == poison else data) for i, data in iter_pictures(lake, rows)),
+        lambda lake, rows, drops: (
+            (i, data[:300] if data == poison else data) for i, data in iter_pictures(lake, rows, drops)
+        ),
     )
     run_until_crop(project)
     (detected,) = records(project, "detect")

@@ -19,12 +19,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from pipeline.evict.liveness import gone_since
 from pipeline.partitions import Partitions
 from pipeline.tasks.recheck import Settings
 from pipeline.window.checks import CHECKS_SCHEMA, promotions_of
 from reporting.record import TaskRecord
 from reporting.stores.base import RecordQuery
+from tests.pipeline.evict.naive_facts import gone_since
 from tests.pipeline.project import DAY_1, Project, draw, new_project, plan_day, store_of, work_off
 
 TASKS = ("collect", "download", "quality", "hash", "dedup", "recheck")

@@ -150,7 +150,7 @@ def test_it_learns_a_few_scenes_by_heart(tmp_path: Path) -> None:
         look(detector, sets.train, on_done=lambda _: None), sets.train.classes, services.measure_boxes
     )
     assert result.ap50 > 0.9
-    assert result.main_object_and_category_hit.value >= 7 / 8  # processors round differently: seen on one, 8/8 on another
+    assert result.main_object_and_category_hit.value >= 7 / 8  # 8/8 or 7/8: processors round differently
     unseen: Any = measure(
         look(detector, replace(sets.train, seed=12), on_done=lambda _: None), sets.train.classes, services.measure_boxes
     )

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.release.withheld import FILE, Kind, Reason, Withheld, WithheldList, counted, withheld, withhold
+from pipeline.release.withheld import (
+    FILE,
+    Kind,
+    Reason,
+    Withheld,
+    WithheldList,
+    counted,
+    withheld,
+    withheld_at,
+    withhold,
+)
+from pipeline.window.takedowns import taken_down
 from reporting.errors import StoreError, UsageError
 from tests.pipeline.releasing import NOW
 
@@ -110,3 +123,38 @@ def test_of_takedowns_said_at_once_none_is_lost(tmp_path: Path) -> None:
 def test_what_names_no_thing_is_no_takedown(kind: str, value: str) -> None:
     with pytest.raises(ValidationError):
         Withheld.model_validate({"kind": kind, "value": value, "by": "ana", "why": "asked to", "at": NOW})
+
+
+def test_what_was_withheld_at_a_moment_is_counted_by_the_times_that_the_lines_name(tmp_path: Path) -> None:
+    said = [("g", False), ("h", False), ("g", True), ("g", False)]
+    moments = [NOW + timedelta(minutes=number) for number in range(len(said))]
+    for (value, lifted), moment in zip(said, moments, strict=True):
+        withhold(tmp_path, line("group", value, lifted=lifted).model_copy(update={"at": moment}))
+    then = [withheld_at(tmp_path, moment).groups for moment in (NOW - timedelta(seconds=1), *moments)]
+    assert then == [set(), {"g"}, {"g", "h"}, {"h"}, {"g", "h"}]
+    assert withheld_at(tmp_path, moments[-1]) == withheld(tmp_path)
+    assert withheld_at(tmp_path / "nowhere", NOW) == WithheldList()
+
+
+def test_takedowns_are_what_was_not_only_delisted_or_dead() -> None:
+    said: list[tuple[Kind, str, Reason]] = [
+        ("item", "7", "takedown"),
+        ("item", "8", "delisted"),
+        ("picture", PICTURE, "dead"),
+        ("group", "g", "takedown"),
+        ("offer", "a/1", "delisted"),
+    ]
+    found = counted(line(kind, value, reason=reason) for kind, value, reason in said).takedowns
+    assert [set(part) for part in (found.items, found.pictures, found.groups, found.offers)] == [
+        {7},
+        set(),
+        {"g"},
+        set(),
+    ]
+
+
+def test_rows_of_an_index_are_taken_down_by_their_id_alone() -> None:
+    rows = pa.table({"id": pa.array([6, 7, 8, 9], pa.int64())})
+    said = [line("item", "7"), line("item", "8", reason="delisted"), line("group", "9")]
+    assert taken_down(rows, counted(said)).to_pylist() == [False, True, False, False]
+    assert taken_down(rows, WithheldList()).to_pylist() == [False] * 4
