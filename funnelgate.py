@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +16,12 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field
 
 import checks.cli
+import dashboards.cli
 import evaluation.cli
 import pipeline.cli
 import reporting.cli
 from checks.settings import CheckSettings
+from dashboards.kibana.settings import KibanaSettings
 from pipeline.serve.serve_settings import ServeSettings
 from pipeline.settings import LakeSettings, RunSettings
 from reporting.errors import EXIT_INFRASTRUCTURE, ConfigError, FunnelgateError
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from checks.sinks.base import Sink
     from checks.sinks.settings import SinkSettings
     from checks.spec import LoadedChecks
+    from dashboards.page.handed import HandedSources
     from evaluation.searchers.index import IndexUnderTest
     from pipeline.place import Place
     from reporting.key import RunKey
@@ -59,6 +62,7 @@ class Settings(BaseModel):
 
     store: StoreSettings = Field(default_factory=StoreSettings)
     elastic: ElasticSettings = Field(default_factory=ElasticSettings)
+    kibana: KibanaSettings = Field(default_factory=KibanaSettings)
     lake: LakeSettings = Field(default_factory=LakeSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     run: RunSettings = Field(default_factory=RunSettings)
@@ -190,6 +194,35 @@ class Context:
 
         return open_sinks(self.sinks, self.loaded.folder, os.environ, self.loaded.values.checks.links)
 
+    def page_sources(self) -> HandedSources:
+        """Return what the page needs of the other folders."""
+        from checks import cards as of_checks
+        from dashboards.page.handed import Adapters, HandedSources
+        from dashboards.page.links import kibana_home
+        from evaluation.cards import verdict_cards
+        from pipeline.cards import evictions, galleries, releases, units
+
+        store, place, log = self.store, self.place, self.loaded.values.log.path
+        return HandedSources(
+            Adapters(
+                incidents=partial(of_checks.incident_cards, store),
+                open_incidents=partial(of_checks.open_cards, store),
+                incident=partial(of_checks.incident_card, store, links=self.loaded.values.checks.links),
+                checks=partial(of_checks.check_day, store),
+                verdicts=lambda first, last: verdict_cards(
+                    store, first, last, releases.gate_reports(place, first, last)
+                ),
+                releases=partial(releases.release_cards, place),
+                window=partial(releases.window_card, place),
+                storage=partial(releases.storage_cards, place),
+                galleries=partial(galleries.day_galleries, place),
+                eviction=partial(evictions.eviction_card, place),
+                units=partial(units.unit_cards, store),
+                log_lines=partial(units.log_cards, None if log is None else self.loaded.folder / log),
+            ),
+            kibana_home(self.loaded.values.kibana.url, self.loaded.values.kibana.space),
+        )
+
     def story_checks(self, config: Path) -> StoryChecks:
         """Return what the demo's second act needs of the checks of another settings file."""
         from checks.demo import StoryChecks
@@ -209,7 +242,7 @@ class Context:
 def _refuse_key_in_file(config: Path) -> None:
     """Refuse an API key among the settings: files of settings are committed, mailed and shown."""
     source = load_yaml(config)
-    for name in ("elastic", "serve"):
+    for name in ("elastic", "kibana", "serve"):
         section = source.data.get(name) if isinstance(source.data, dict) else None
         if isinstance(section, dict) and section.get("api_key") is not None:
             raise ConfigError(
@@ -283,6 +316,7 @@ pipeline.cli.add_to(app)
 reporting.cli.add_to(app)
 checks.cli.add_to(app)
 evaluation.cli.add_to(app)
+dashboards.cli.add_to(app)
 
 
 @cache

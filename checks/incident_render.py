@@ -112,7 +112,7 @@ def _facts(incident: Incident, now: datetime) -> Iterator[tuple[str, str]]:
         yield "waived", f"by {incident.waiver.by} at {_time(incident.waiver.at)}: {incident.waiver.why}"
     held = [*incident.holds, *(hold for part in incident.impact for hold in part.holds)]
     for hold in held if incident.is_open and incident.waiver is None else ():
-        yield "holds", _held(hold)
+        yield "holds", hold_in_words(hold)
     links = (("explained by", incident.cause), ("told with", incident.storm))
     for name, value in (*links, ("owner", incident.owner), ("runbook", incident.runbook)):
         if value:
@@ -121,7 +121,8 @@ def _facts(incident: Incident, now: datetime) -> Iterator[tuple[str, str]]:
         yield "to mend it", result.repair
 
 
-def _held(hold: Hold) -> str:
+def hold_in_words(hold: Hold) -> str:
+    """Return what waits: the task, the day, and which of its leaves."""
     parts = [f"{hold.task} of {hold.date}{' and later days' if hold.later_days else ''}"]
     for name, values in (("category", hold.categories), ("subinstance", hold.subinstances)):
         if values is not None:

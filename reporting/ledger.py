@@ -26,5 +26,9 @@ def gather_books(store: RecordStore, topology: Topology, date_from: Date, date_t
         for task, day, planid in sorted(wanted)
         for record in store.records(RecordQuery(tasks=(task,), date_from=day, date_to=day, planids=(planid,)))
     ]
-    expected = {plan.planid: store.expected(plan.planid) for plan in plans}
+    # Leaves of days that were not asked for would seem to be owed: their records are not among those read.
+    expected = {
+        plan.planid: {leaf for leaf in store.expected(plan.planid) if date_from <= leaf.date <= date_to}
+        for plan in plans
+    }
     return Books(records=records, plans=plans, expected=expected, consumed=consumed)

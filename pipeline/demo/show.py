@@ -298,6 +298,7 @@ def _tell_next(
         "funnelgate items --task quality --reason blurred",
         "funnelgate plan list && funnelgate plan stale",
         "funnelgate search arrivals/queries/1f355.jpg --sheet pizza.html",
+        "funnelgate dashboards page --out page    # then open page/index.html",
     ):
         console.print(f"  {command}", highlight=False, soft_wrap=True)  # one that is broken cannot be copied
     console.print(f"  and open {' and '.join(map(str, pages))} in a browser", highlight=False)

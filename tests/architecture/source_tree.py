@@ -54,6 +54,7 @@ OWNERS: dict[str, tuple[str, ...]] = {
         "pipeline/serve/prepared.py",
         "pipeline/sources.py",
         "pipeline/source_rows.py",
+        "pipeline/storage/",
         "pipeline/tasks/",
         "pipeline/window/",
     ),

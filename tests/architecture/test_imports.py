@@ -36,6 +36,7 @@ DISTRIBUTIONS = {
     "faiss": "faiss-cpu",
     "pydantic_core": "pydantic",
     "yaml": "pyyaml",
+    "markupsafe": "jinja2",
     "typing_extensions": "pydantic",
 }
 NEVER_INSTALLED = {

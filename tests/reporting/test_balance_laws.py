@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reporting.balance import balance
+from reporting.effective import leaf_of
 from reporting.ledger import gather_books
 from reporting.record import Consumed
 from reporting.stores.memory import MemoryStore
@@ -88,6 +89,17 @@ def test_one_day_alone_closes_with_the_records_of_other_days_that_it_read():
     assert sorted(record.key.date for record in books.consumed) == DAYS[:2]
     found = balance(WINDOW, books)
     assert [(row.date, row.unexplained) for row in found.rows] == [(DAYS[-1], 0)]
+
+
+def test_one_day_of_a_plan_over_several_owes_nothing_of_its_other_days():
+    store = MemoryStore()
+    with store.begin() as work:
+        work.put_plan(make_plan(dates=DAYS, created_at=MOMENT, completed_at=MOMENT))
+        work.expect("daily", [leaf_of(record.key) for record in INDEXES])
+        for record in INDEXES:
+            work.put_record(record)
+    found = balance(WINDOW, gather_books(store, WINDOW, DAYS[1], DAYS[1]))
+    assert [(row.date, row.missing_leaves) for row in found.rows] == [(DAYS[1], 0)]
 
 
 def ratio_edge(low, high):

@@ -1,0 +1,94 @@
+"""Read one day from the store and settle what is true of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, time, timedelta
+from datetime import date as Date
+from zoneinfo import ZoneInfo
+
+from dashboards.page.facts import DayFacts, Lateness
+from dashboards.page.relations import relations
+from reporting.balance import Books, balance
+from reporting.effective import EffectivePlans, leaf_of
+from reporting.funnel import funnel
+from reporting.ledger import gather_books
+from reporting.plans import Leaf
+from reporting.record import TaskRecord
+from reporting.stores.base import RecordStore
+from reporting.topology import Topology
+
+
+def gather_day(store: RecordStore, topology: Topology, day: Date, now: datetime) -> DayFacts:
+    """Read a day; one without any plan has empty facts.
+
+    Args:
+        store: Where the records are.
+        topology: The task graph that they are held against; records of tasks it does not know are left out.
+        day: Which day.
+        now: What is missing is late only after its deadline.
+    """
+    books = _known(topology, gather_books(store, topology, day, day))
+    effective = EffectivePlans(books.plans)
+    counting = [record for record in books.records if effective.counts(record.key)]
+    planid = {
+        leaf: found.planid
+        for leaf in sorted(_leaves(books, day))
+        if leaf.task in topology.tasks and (found := effective.of(leaf)) is not None
+    }
+    closed = balance(topology, books)
+    return DayFacts(
+        date=day,
+        plans=tuple(books.plans),
+        records=tuple(books.records),
+        counting=tuple(counting),
+        planid=planid,
+        funnel=tuple(funnel(topology, counting)),
+        balance=closed,
+        relations=relations(topology, counting, closed.residuals),
+        late=tuple(_late(topology, books, planid, counting, now)),
+    )
+
+
+def _known(topology: Topology, books: Books) -> Books:
+    """Leave out tasks that the graph no longer has: a renamed task's old days must not stop the page."""
+    return books.model_copy(
+        update={"records": [record for record in books.records if record.key.task in topology.tasks]}
+    )
+
+
+def _leaves(books: Books, day: Date) -> set[Leaf]:
+    """Return every leaf of a day that has a record, or that a manifest expects."""
+    found = {leaf_of(record.key) for record in books.records}
+    return found | {leaf for leaves in books.expected.values() for leaf in leaves if leaf.date == day}
+
+
+def _late(
+    topology: Topology, books: Books, planid: dict[Leaf, str], counting: Sequence[TaskRecord], now: datetime
+) -> Iterator[Lateness]:
+    """Yield what is missing, in the order of the tasks, then what came late.
+
+    A leaf is missing where the manifest of its effective plan expects it; before its deadline only work in progress.
+    """
+    place = {task: number for number, task in enumerate(topology.order)}
+    there = {leaf_of(record.key): record for record in counting}
+    wanted = {leaf for leaf, plan in planid.items() if leaf in books.expected.get(plan, ())}
+    for leaf in sorted(wanted - set(there), key=lambda leaf: (place[leaf.task], leaf)):
+        due = due_at(topology, leaf)
+        if due is None or now >= due:
+            yield Lateness(leaf, planid[leaf], due, None)
+    made_at = {plan.planid: plan.created_at for plan in books.plans}
+    for leaf, record in sorted(there.items(), key=lambda item: (place[item[0].task], item[0])):
+        due = due_at(topology, leaf)
+        # What a repair or a backfill does was asked for after the deadline: nobody is late by it.
+        if due is not None and record.reported_at > due >= made_at[record.key.planid]:
+            yield Lateness(leaf, record.key.planid, due, record.reported_at)
+
+
+def due_at(topology: Topology, leaf: Leaf) -> datetime | None:
+    """Return when a leaf is due, in UTC: at its task's deadline on the next morning; None: it has none."""
+    clock = topology.tasks[leaf.task].deadline
+    if clock is None:
+        return None
+    morning = datetime.combine(leaf.date + timedelta(days=1), time.fromisoformat(clock), ZoneInfo(topology.timezone))
+    return morning.astimezone(UTC)
