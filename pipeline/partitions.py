@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date as Date
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 
 from pipeline.instance_states import DONE
 from pipeline.planner import read_split
@@ -82,13 +82,17 @@ class Partitions:
             )
         return found
 
-    def days_before(self, task: str, day: Date, count: int) -> list[Date]:
-        """Return the nearest earlier days that have plans with this task, newest first, at most `count`."""
+    def days_before(self, task: str, day: Date, count: int, category: str | None = None) -> list[Date]:
+        """Return the nearest earlier days that have plans with this task, newest first, at most `count`.
+
+        Days without the category, where one is given, do not count.
+        """
+        of_category = true() if category is None else _c.category == category
         with self._store.read() as connection:
             return list(
                 connection.execute(
                     select(_c.date)
-                    .where(_c.task == task, _c.date < day)
+                    .where(_c.task == task, _c.date < day, of_category)
                     .distinct()
                     .order_by(_c.date.desc())
                     .limit(count)

@@ -125,11 +125,19 @@ def naming_days(tail: Tail) -> Iterator[None]:
 
 
 def _before(leaf: LeafContext) -> _Before:
-    for day in leaf.partitions.days_before(TAIL, leaf.key.date, count=_DAYS_BACK):
+    """Return the tail to start from; none where a sweep has taken its shard, so that its days are read again."""
+    for day in leaf.partitions.days_before(TAIL, leaf.key.date, count=_DAYS_BACK, category=leaf.key.category):
         for part in leaf.partitions.of_task(TAIL, day):
             if part.leaf.category == leaf.key.category:
-                return _Before(part, read_tail(leaf.lake, part.folder))
+                tail = read_tail(leaf.lake, part.folder)
+                return _Before(part, tail) if _is_there(leaf.lake, tail) else _Before(None, Tail())
     return _Before(None, Tail())
+
+
+def _is_there(lake: Lake, tail: Tail) -> bool:
+    if tail.path is None or tail.items_sha256 is None:
+        return True  # without a row it needs no file
+    return lake.exists(tail.path) and lake.exists(ObjectStore(lake.folder()).relative(tail.items_sha256))
 
 
 def _indexed(leaf: LeafContext, stored: set[Date], before: Tail, oldest: Date) -> dict[Date, Partition]:

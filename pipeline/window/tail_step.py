@@ -52,7 +52,8 @@ class Step(NamedTuple):
     Attributes:
         keep: Days whose rows come out of the tail before, as far as they live.
         read: Days whose shards are read, rising.
-        rebuilt: Days of `read` whose rows in the tail before are out of date.
+        rebuilt: Covered days whose rows in the tail before are out of date: they are read again, or have no shard of
+            the category any more.
     """
 
     keep: frozenset[Date]
@@ -65,8 +66,9 @@ def next_step(
 ) -> Step | None:
     """Say whether a tail is made anew on a day, and from what.
 
-    It is where a covered day was indexed again or came late, every `compact_days` days, and as soon as there is
-    anything to cover at all. A covered day of which the library has no picture left is not covered any more.
+    It is where a covered day was indexed again, with or without the category, or came late, every `compact_days` days,
+    and as soon as there is anything to cover at all. A covered day of which the library has no picture left is not
+    covered any more.
 
     Args:
         before: The tail of the nearest earlier day; an empty one where there is none.
@@ -78,10 +80,11 @@ def next_step(
     Returns:
         None: the tail before is handed on as it is.
     """
-    keep = {one for one, source in before.days.items() if one in stored and there.get(one, source) == source}
+    covered = before.days.keys() & set(stored)
+    keep = {one for one in covered if there.get(one) == before.days[one]}
     read = sorted(one for one in there if one in stored and one not in keep)
     since = None if before.compacted_on is None else (day - before.compacted_on).days
     is_due = bool(read) if since is None else since >= compact_days
-    if not is_due and not any(one <= before.until for one in read):
+    if not is_due and keep == covered and not any(one <= before.until for one in read):
         return None
-    return Step(frozenset(keep), tuple(read), frozenset(before.days) & frozenset(read))
+    return Step(frozenset(keep), tuple(read), frozenset(covered - keep))

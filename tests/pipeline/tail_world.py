@@ -100,7 +100,7 @@ class TailWorld:
         """As `pipeline.partitions.Partitions.of_task`."""
         return [self.parts[task, day]] if (task, day) in self.parts else []
 
-    def days_before(self, task: str, day: Date, count: int) -> list[Date]:
+    def days_before(self, task: str, day: Date, count: int, category: str) -> list[Date]:
         """As `pipeline.partitions.Partitions.days_before`."""
         return sorted((one for name, one in self.parts if name == task and one < day), reverse=True)[:count]
 

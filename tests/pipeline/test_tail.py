@@ -17,7 +17,7 @@ from pipeline.index.shard_folder import find_shards
 from pipeline.release.objects import ObjectStore
 from pipeline.tasks.tail import read_tail
 from pipeline.window.tail_step import Tail
-from reporting.errors import ContractViolation
+from reporting.errors import ContractViolation, DataError
 from reporting.stores import open_store
 from reporting.stores.sql import SqlStore
 from tests.pipeline.shard_parts import quantizer
@@ -150,6 +150,48 @@ def test_a_day_that_was_indexed_late_or_again_is_taken_in_although_nothing_is_du
     record = pair.with_tail.tail(last, 1, 100)
     assert record.dropped == {"rebuilt": 1}
     assert (record.input, record.output, record.metrics["compacted"]) == (3, 2, 1)
+
+
+def test_a_covered_day_that_is_indexed_again_without_the_category_leaves_the_tail(
+    tmp_path: Path, store: SqlStore
+) -> None:
+    pair = Pair(tmp_path, store, window_days=1, compact_days=100)
+    first, second, last = (day_at(number) for number in range(3))
+    pair.index(first, [1, 2])
+    pair.index(second, [3])
+    stored = {1: first, 2: first, 3: second}
+    pair.run(second, stored)
+    for world in (pair.with_tail, pair.without):
+        del world.parts["index", first]  # what counts of that day shows nothing of the category any more
+    pair.index(last, [])
+    pair.run(last, stored)
+    pair.assert_same(last)
+    assert pair.with_tail.tail(last, 1, 100).dropped == {"rebuilt": 2}
+    assert list(_tail(pair.with_tail, last).days) == [second]
+    assert pair.with_tail.unexplained() == []
+
+
+def test_where_the_tail_before_was_swept_its_days_are_read_again_and_a_shard_that_is_gone_too_is_named(
+    tmp_path: Path, store: SqlStore
+) -> None:
+    pair = Pair(tmp_path, store, window_days=1, compact_days=100)
+    days = [day_at(number) for number in range(3)]
+    for number, day in enumerate(days):
+        pair.index(day, [number])
+    stored = dict(enumerate(days))
+    pair.run(days[1], {0: days[0], 1: days[1]})
+    world = pair.with_tail
+    swept = _tail(world, days[1])
+    assert swept.items_sha256 is not None
+    (world.folder / ObjectStore(world.folder).relative(swept.items_sha256)).unlink()
+    pair.run(days[2], stored)
+    pair.assert_same(days[2])
+    read = [(one.task, one.date) for one in world.tail(days[2], 1, 100).consumed]
+    assert read == [("index", days[0]), ("index", days[1])]
+    assert world.unexplained() == []
+    shutil.rmtree(next((world.folder / "shards").rglob(str(days[1]))))
+    with pytest.raises(DataError, match=f"{days[1]}/[0-9a-f]+: the shard is gone.*re-run index for its day"):
+        world.tail(days[2], 1, 100)
 
 
 def test_a_tail_that_is_not_due_is_handed_on_as_it_is_with_its_rows_booked(tmp_path: Path, store: SqlStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import date as Date
@@ -25,6 +26,7 @@ from pipeline.release.retention import sweep
 from pipeline.serve.shelf import Shelf
 from pipeline.shards import parts_of
 from pipeline.stale import find_stale, stale_ancestors
+from pipeline.tasks import tail
 from pipeline.tasks.tail import read_tail
 from pipeline.verify_release import verify_release
 from reporting.plans import PlanKind
@@ -191,6 +193,54 @@ def test_a_sweep_takes_the_shards_that_the_tail_holds_and_the_days_go_on(project
         mended = rebuild_day(place, DAYS[1], categories=("red",), work=here)  # whose own shard was swept
         assert (mended.failures, mended.exit_code) == ((), 0)
     assert faults(project) == []
+
+
+def test_a_tail_of_an_older_day_that_is_done_again_after_a_sweep_says_which_days_to_index_first(
+    project: Project,
+) -> None:
+    with project.place() as place:
+        before = merged_red(place, DAYS[3])
+        sweep(place.lake.folder(), now=LATER, keep=1, also=live_paths(place.store, place.lake), act=True)
+
+        def again(day: Date, task: str) -> list[str]:
+            plan = plan_day(place, day, kind=PlanKind.RERUN, source=None, tasks=(task,), promote=True)
+            return [error for _, error in here(place, [plan]).failures]
+
+        (refused,) = again(DAYS[3], "tail")  # the tail before is gone, and what it was made from
+        assert f"/red/{DAYS[0]}/" in refused
+        assert "the shard is gone" in refused
+        for day in DAYS[:3]:  # the third is in the tails of today, but in its own shard to that day's merge
+            assert again(day, "index") == []
+        assert again(DAYS[3], "tail") == []
+        assert merged_red(place, DAYS[3]) == before
+
+
+def test_a_category_that_was_left_out_for_longer_than_one_looks_back_goes_on_with_its_tail(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "_DAYS_BACK", 1)
+    path = project.folder / "pipeline.yaml"
+    graph = yaml.safe_load(path.read_text())
+    later = [NEXT + timedelta(days=number) for number in range(3)]
+    for number, day in enumerate(later):
+        project.manifest(day, [offer(project, 80 + number)])
+        graph["categories"] = ["blue"] if number < 2 else ["red", "blue"]
+        path.write_text(yaml.safe_dump(graph, sort_keys=False))
+        run_here(project, day)
+    with project.place() as place:
+        (record,) = place.store.records(
+            RecordQuery(tasks=("tail",), categories=("red",), date_from=later[-1], date_to=later[-1])
+        )
+    assert ("tail", DAYS[-1]) in {(one.task, one.date) for one in record.consumed}
+    assert faults(project) == []
+
+
+def merged_red(place: Place, day: Date) -> Any:
+    """Return what a day's index of the category is, but for the shards that it came from."""
+    parts = Partitions(place.store, place.topology, None).of_task("merge", day)
+    folder = next(part.folder for part in parts if part.leaf.category == "red")
+    said = json.loads(place.lake.read_bytes(f"{folder}/merge.json"))
+    return said["sha256"], said["items_sha256"], {day: one["rows_sha256"] for day, one in said["days"].items()}
 
 
 def red_tail(place: Place, day: Date) -> Any:
