@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -134,6 +135,7 @@ class Lake:
         aside = file.with_name(f".{file.name}.new")
         try:
             with aside.open("wb") as stream:
+                os.fchmod(stream.fileno(), stat.S_IMODE(file.stat().st_mode))  # whoever could read it still can
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -47,7 +47,7 @@ def storage_of(place: Place, day: Date | None) -> Storage:
     return survey(
         place.lake,
         holdings(place.store, place.lake, settings.of, Date.max),
-        needed_on(place.lake, place.topology, (view,), chosen, settings),
+        needed_on((place.store, place.lake, place.topology), (view,), chosen, settings),
         days_at_work(place.store, last),
         Asked(chosen, settings.keep_days, settings.grace_days, last),
     )

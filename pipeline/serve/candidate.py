@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,7 +116,8 @@ def probes(judged: UnderTest, count: int) -> list[tuple[str, str, bytes]]:
     """Return (picture, category, bytes) of at most `count` indexed pictures, spread evenly over the ids.
 
     Evenly instead of at random: the same index gives the same probe. Only pictures whose main object is held count,
-    which is what a search by the whole picture looks for; what is withheld cannot find itself.
+    which is what a search by the whole picture looks for; what is withheld cannot find itself, and what was let go
+    cannot be asked for.
     """
     shelves = sorted(judged.generation.shelves.items())
     hidden = {category: hidden_ids(shelf, judged.withheld) for category, shelf in shelves}
@@ -127,7 +129,11 @@ def probes(judged: UnderTest, count: int) -> list[tuple[str, str, bytes]]:
     ]
     step = max(1, len(rows) // count)
     lake = judged.generation.lake
-    return [(row["picture"], category, _picture(lake, row)) for category, row in rows[::step][:count]]
+    found = []
+    for category, row in rows[::step][:count]:
+        with suppress(LetGo):  # an old day that is judged again
+            found.append((row["picture"], category, _picture(lake, row)))
+    return found
 
 
 def _picture(lake: Lake, row: dict[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from pipeline.instance_states import DONE
 from pipeline.lake import Lake
+from pipeline.window.library import CARRIER, RECHECK
 from reporting import tables as t
 from reporting.plans import PlanState
 from reporting.stores.sql import SqlStore
@@ -22,8 +23,11 @@ WRITERS: Final[dict[str, Kind]] = {
     "categorise": "vectors",
     "embed": "vectors",
 }
-_READERS: Final = ("quality", "hash", "dedup", "listing", "detect", "crop", "categorise", "embed", "train", "index")
-"""Tasks that read such bytes, or stand between two that do."""
+_READERS: Final = (
+    *("quality", "hash", "dedup", "listing", "detect", "crop", "categorise", "embed", "train", "index"),
+    *(RECHECK, CARRIER),
+)
+"""Tasks that read such bytes, or stand between two that do; and those that have yet to say what the library holds."""
 _PACKS: Final[dict[Kind, str]] = {"pictures": "pictures.bin", "crops": "crops.bin"}
 
 
@@ -77,7 +81,7 @@ def _files(lake: Lake, kind: Kind, day: Date, folder: str) -> Iterator[Holding]:
 
 
 def days_at_work(store: SqlStore, last: Date) -> set[Date]:
-    """Return the days up to `last` that are being done again: some leaf that reads bytes is still owed."""
+    """Return the days up to `last` that are being done: a leaf that reads bytes, or the library, is still owed."""
     c = t.instance.c
     plans = {plan.planid: plan for plan in store.plans()}
     asked = select(c.date, c.planid).where(c.task.in_(_READERS), c.state != DONE, c.date <= last).distinct()

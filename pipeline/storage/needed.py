@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date as Date
 from datetime import timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.lake import Lake
 from pipeline.partitions import Partition, Partitions
-from pipeline.release.pointer import current, releases
+from pipeline.release.pointer import releases
 from pipeline.release.retention import has_files, why_kept
 from pipeline.window.library import CARRIER, library_of, read_library
 from reporting.topology import Topology
@@ -105,17 +105,14 @@ def carrier_of(topology: Topology) -> str:
 def kept_tables(lake: Lake, keep_releases: int) -> Iterator[pa.Table]:
     """Yield the rows of the item tables of every release that a sweep would keep.
 
-    One whose files a stricter sweep (`release gc --keep 1`) has taken cannot be served again and needs no picture; the
-    current one must be whole.
+    One of the last whose files a stricter sweep (`release gc --keep 1`) has taken cannot be served again and needs no
+    picture. No sweep takes files of the others: one that has lost some can be mended, and its pictures stay.
     """
     root = lake.folder()
     every = {one.number: one for one in releases(root)}
-    served = current(root)
-    numbers = [
-        number
-        for number in why_kept(root, every, keep_releases)
-        if has_files(root, every[number]) or (served is not None and number == served.number)
-    ]
+    kept = why_kept(root, every, keep_releases)
+    strict = why_kept(root, every, 1)
+    numbers = [number for number in kept if number in strict or has_files(root, every[number])]
     paths = {entry.items_path for number in numbers for entry in every[number].categories.values()}
     for path in sorted(paths):
         yield lake.read_table(path, _COLUMNS)
@@ -133,5 +130,5 @@ def needed(lake: Lake, held: Collection[Partition], last: Date, keep_releases: i
     Raises:
         StoreError: a file that a partition or a kept release names is gone.
     """
-    tables = [read_library(lake, [part], _COLUMNS) for part in held]
-    return by_day([*tables, *kept_tables(lake, keep_releases)], last)
+    tables = (read_library(lake, [part], _COLUMNS) for part in held)  # one at a time: young rows go before the next
+    return by_day(chain(tables, kept_tables(lake, keep_releases)), last)

@@ -103,10 +103,11 @@ def reclaim_file(lake: Lake, holding: Holding, wanted: Wanted, by: By) -> Touche
         return None
     places = read_places(lake, holding)
     found = _found(lake, holding, places, side, mine=mine)
-    keep = found.has & _among(places.pictures, wanted)
+    asked = _among(places.pictures, wanted) & (places.sizes > 0)
+    keep = found.has & asked
     if not found.is_settled or not np.array_equal(keep, found.has):
         write_kept(lake, holding.file, _kept(places, keep, found, wanted, by, None))
-        keep = thin(lake, holding, places, keep)
+        keep = thin(lake, holding, places, asked)  # also what was put back since: from a copy of the lake, by hand
     after = allocated(lake, holding.file)
     write_kept(lake, holding.file, _kept(places, keep, found, wanted, by, after))
     gone = found.had & ~keep

@@ -21,14 +21,16 @@ from pipeline.release.retention import KEEP
 from pipeline.storage.holdings import KINDS, Kind, days_at_work, holdings
 from pipeline.storage.kept import allocated
 from pipeline.storage.needed import Wanted, carrier_of, libraries, needed, wanted_of
+from pipeline.storage.pending import pending_libraries
 from pipeline.storage.reclaim import By, Touched, alone, reclaim_file
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.drops import write_drops
 from pipeline.tasks.pictures import LET_GO
 from pipeline.window.library import library_of
-from reporting.errors import ConfigError, DataError
+from reporting.errors import ConfigError, DataError, StoreError
 from reporting.logs import logger
 from reporting.plans import PlanKind
+from reporting.stores.sql import SqlStore
 from reporting.topology import Topology
 
 _log = logger("reclaim")
@@ -42,8 +44,8 @@ class Settings(BaseModel):
     keep_days: int = Field(default=74, ge=2)
     """A day younger than this keeps all of its bytes; at least the window of evict and `grace_days` together, for a
     window that is built again needs them."""
-    grace_days: int = Field(default=14, ge=0)
-    """For so long what leaves the library keeps its bytes."""
+    grace_days: int = Field(default=14, ge=1)
+    """For so long what leaves the library keeps its bytes; `evict apply` starts from the library of the day before."""
     keep_releases: int = Field(default=KEEP, ge=1)
     """What the last so many releases hold stays, beside the champion's and what is pinned; as `release gc` has it."""
     of: tuple[Kind, ...] = KINDS
@@ -116,31 +118,39 @@ def last_old_day(day: Date, settings: Settings) -> Date:
 
 
 def needed_on(
-    lake: Lake, topology: Topology, views: Collection[Partitions], day: Date, settings: Settings
+    place: tuple[SqlStore, Lake, Topology], views: Collection[Partitions], day: Date, settings: Settings
 ) -> dict[Date, Wanted]:
     """Return what of each old day must keep its bytes, as of a day.
 
     Args:
-        lake: A folder.
-        topology: Says which task carries the library.
+        place: Plans and instances; a folder; which task carries the library.
         views: Whose libraries count.
         day: The day.
         settings: Of the task.
+
+    Raises:
+        StoreError: no day has a library, so that nothing can be known to be unneeded.
     """
+    store, lake, topology = place
     held = libraries(views, topology, day, settings.grace_days)
-    return needed(lake, held, last_old_day(day, settings), settings.keep_releases)
+    if not held:
+        task = carrier_of(topology)
+        raise StoreError(f"reclaim of {day}: no day has a library of {task!r}; run that day's {task!r} first")
+    every = {part.folder: part for part in (*held, *pending_libraries(store, topology, day, settings.grace_days))}
+    return needed(lake, list(every.values()), last_old_day(day, settings), settings.keep_releases)
 
 
 def _reclaimed(leaf: LeafContext, settings: Settings) -> _Work:
     last = last_old_day(leaf.key.date, settings)
     views = (leaf.partitions, Partitions(leaf.store, leaf.topology, None))
-    wanted = needed_on(leaf.lake, leaf.topology, views, leaf.key.date, settings)
+    files = list(holdings(leaf.store, leaf.lake, settings.of, last))  # first: who writes more of a day is seen as busy
     busy = days_at_work(leaf.store, last)
+    wanted = needed_on((leaf.store, leaf.lake, leaf.topology), views, leaf.key.date, settings)
     nothing = wanted_of(pa.array([], pa.string()))
     by = By(leaf.key.planid, leaf.key.date)
     work = _Work()
     broken: list[DataError] = []
-    for holding in holdings(leaf.store, leaf.lake, settings.of, last):
+    for holding in files:
         if holding.date not in busy:
             try:
                 found = reclaim_file(leaf.lake, holding, wanted.get(holding.date, nothing), by)

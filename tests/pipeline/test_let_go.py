@@ -156,3 +156,11 @@ def test_a_page_of_an_old_day_says_that_its_pictures_are_gone(
     ended = main_in(project.folder, "evict", "plan", "--date", str(FIRST), "--page", str(page), "--json")
     assert (ended.code, page.exists()) == (0, True)
     assert json.loads(ended.out)["date"] == str(FIRST)
+
+
+def test_an_old_day_is_judged_again_by_the_pictures_that_are_left(shared: Project) -> None:
+    (old,) = again(shared, "evaluate", day=DAYS[3], promote=False)
+    with store_of(shared) as store:
+        (first, *_) = store.records(RecordQuery(tasks=("evaluate",), date_from=DAYS[3], date_to=DAYS[3]))
+    assert (old.state, old.error) == (State.SUCCEEDED, None)
+    assert 0 < old.input < first.input

@@ -19,8 +19,10 @@ import pytest
 from pipeline.lake import Lake
 from pipeline.partitions import Partitions
 from pipeline.release.pins import Pin, pin
+from pipeline.release.pointer import releases
 from pipeline.serve.candidate import open_release, picture_reader
 from pipeline.storage import reclaim as storage
+from pipeline.storage.needed import kept_tables
 from pipeline.tasks import reclaim as task
 from reporting.errors import ConfigError
 from reporting.plans import PlanKind
@@ -143,6 +145,20 @@ def test_what_a_pinned_release_holds_stays_and_it_still_opens_with_all_its_pictu
             assert hashlib.sha256(data).hexdigest() == picture
     there = {(one.day, one.picture) for one in places(project) if one.data is not None and one.day in OLD}
     assert there == {one for one in needed(project, 2, 6) if one[0] in OLD}
+
+
+def test_a_pinned_release_that_has_lost_a_file_keeps_its_pictures_and_one_that_a_sweep_has_taken_does_not(
+    project: Project,
+) -> None:
+    root = lake_of(project).folder()
+    pin(root, Pin(number=2, by="ana", why="the season's reference", at=datetime(2026, 11, 7, tzinfo=UTC)))
+    manifests = {one.number: one for one in releases(root)}
+    for number in (2, 5):
+        tables = {entry.items_path for one in manifests.values() for entry in one.categories.values()}
+        (root / min(manifests[number].files().keys() - manifests[6].files().keys() - tables)).unlink()
+    kept = {(one["first_day"], one["picture"]) for rows in kept_tables(lake_of(project), 2) for one in rows.to_pylist()}
+    assert released(project, 5) - released(project, 6) - released(project, 2)
+    assert kept == released(project, 2) | released(project, 6)
 
 
 def test_the_dry_run_says_what_then_goes_and_writes_nothing(project: Project, main_in: Main) -> None:

@@ -148,6 +148,17 @@ def test_a_day_that_needs_again_what_has_gone_rewrites_nothing(tmp_path: Path, m
     assert (side.count, side.wanted) == (1, wanted({1, 2}).sha256)
 
 
+def test_what_was_put_back_from_a_copy_and_is_needed_stays_when_something_else_goes(tmp_path: Path) -> None:
+    lake, holding = pack_in(tmp_path, PICTURES)
+    path = lake.folder() / holding.file
+    whole = path.read_bytes()
+    reclaim_file(lake, holding, wanted({1}), by(1))
+    path.write_bytes(whole)
+    reclaim_file(lake, holding, wanted({0, 1}), by(2))
+    reclaim_file(lake, holding, wanted({0}), by(3))
+    assert intact(lake, holding, PICTURES) == [True] + [False] * 5
+
+
 def refuse(*_: Any) -> Any:
     raise AssertionError("nothing was to be done")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -74,6 +75,18 @@ def test_whoever_has_the_pack_open_goes_on_reading_the_old_one(tmp_path: Path) -
     with lake.open_pack(holding.file) as pack:
         thin(lake, holding, read_places(lake, holding), np.zeros(3, np.bool_))
         assert pack.read(9_000, 9_000) == pictures[1]
+
+
+def test_whoever_could_read_the_old_file_can_read_the_new_one(tmp_path: Path) -> None:
+    lake, holding = pack_in(tmp_path, [picture(0, 9_000)])
+    path = lake.folder() / holding.file
+    path.chmod(0o664)
+    before = os.umask(0o077)
+    try:
+        thin(lake, holding, read_places(lake, holding), np.zeros(1, np.bool_))
+    finally:
+        os.umask(before)
+    assert oct(path.stat().st_mode & 0o777) == oct(0o664)
 
 
 def test_a_pack_that_is_too_short_is_left_as_it_is(tmp_path: Path) -> None:
