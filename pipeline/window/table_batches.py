@@ -98,7 +98,7 @@ def write_batches(lake: Lake, path: str, schema: pa.Schema, tables: Iterable[pa.
     Args:
         lake: Holds it.
         path: Below its root.
-        schema: Of each table. Fixed-size lists (vectors) are not for this function: `Lake.write_table` stores them its own way.
+        schema: Of each table. Not for fixed-size lists (vectors): `Lake.write_table` stores them its own way.
         tables: Of any sizes.
 
     Raises:
