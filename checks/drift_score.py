@@ -32,6 +32,8 @@ _MAX_LOG = 700.0
 MIN_POOL = 100
 """Residuals needed to say how rare a score is."""
 _TAIL_SHARE = 0.1
+_NO_SPREAD = 1e-100
+"""A mean excess of no more is none: a score divided by it would be no float any more."""
 _MIN_TAIL = 20
 
 
@@ -175,7 +177,7 @@ def _pareto(excess: Floats, sample: Floats) -> Floats:
     """Return how likely an excess is exceeded, after a fit to a sorted sample of excesses."""
     count = len(sample)
     mean = float(sample.mean())
-    if mean <= 0:
+    if mean <= _NO_SPREAD:
         return np.where(excess > 0, 0.0, 1.0)
     weighted = float(((1 - (np.arange(1, count + 1) - 0.35) / count) * sample).mean())
     shape = float(np.clip(2 - mean / (mean - 2 * weighted), 0, 0.9)) if mean > 2 * weighted else 0.9
