@@ -132,7 +132,7 @@ def test_rarity_is_near_the_true_tail_and_errs_to_the_careful_side(distribution,
 
 
 @settings(max_examples=50)
-@example(pool=np.array([1.1e-308, *[0.0] * 60]), scores=[0.0, 1.0])
+@example(pool=np.array([1.1e-308, *[0.0] * 120]), scores=[0.0, 1.0])
 @given(
     pool=arrays(float, st.integers(0, 300), elements=st.floats(-5, 50) | st.just(math.nan)),
     scores=st.lists(st.floats(-10, 1e6), min_size=1, max_size=30),
