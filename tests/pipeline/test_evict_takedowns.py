@@ -19,6 +19,8 @@ from reporting.stores.base import RecordQuery
 from tests.pipeline.conftest import Ended
 from tests.pipeline.project import DAY_1, Project, new_project, row, run_here
 
+pytestmark = pytest.mark.slow  # whole days through every task
+
 Main = Callable[..., Ended]
 DAYS = tuple(DAY_1 + timedelta(days=number) for number in range(4))
 GROUP_OF = {0: "lamp", 1: "lamp", 2: "vase", 3: "cup", 4: "jar", 5: "pot"}
@@ -149,7 +151,6 @@ def test_what_is_only_delisted_by_hand_is_no_takedown_that_an_index_must_not_hol
     assert verified(main_in, project, 0)["violations"] == []
 
 
-@pytest.mark.slow
 def test_a_file_of_clicks_that_is_gone_breaks_no_guarantee_of_the_day_that_it_decided(
     four_days: Project, copy_of: Callable[[Project], Project], main_in: Main
 ) -> None:
@@ -163,7 +164,6 @@ def test_a_file_of_clicks_that_is_gone_breaks_no_guarantee_of_the_day_that_it_de
     assert verified(main_in, project, 0)["violations"] == []
 
 
-@pytest.mark.slow
 def test_an_object_taken_down_between_evict_and_merge_is_not_missed_by_any_guarantee(
     four_days: Project, copy_of: Callable[[Project], Project], main_in: Main
 ) -> None:
@@ -175,7 +175,6 @@ def test_an_object_taken_down_between_evict_and_merge_is_not_missed_by_any_guara
     assert verified(main_in, project, 0)["violations"] == []
 
 
-@pytest.mark.slow
 def test_an_object_that_is_taken_down_by_its_id_is_in_no_later_index_and_a_rollback_still_hides_it(
     four_days: Project, copy_of: Callable[[Project], Project], main_in: Main
 ) -> None:

@@ -33,6 +33,8 @@ from tests.pipeline.conftest import Ended
 from tests.pipeline.old_days import DAYS, SETTINGS, content, lake_of, places, reclaim, released, stored
 from tests.pipeline.project import REPOSITORY, Project, plan_day, run_here, store_of, work_off
 
+pytestmark = pytest.mark.slow  # whole days through every task
+
 Main = Callable[..., Ended]
 LAST = DAYS[5]
 OLD = DAYS[:3]
@@ -229,7 +231,6 @@ def test_a_damaged_pack_fails_the_task_and_keeps_no_other_from_being_done(projec
     assert days == {DAYS[1]}
 
 
-@pytest.mark.slow
 def test_an_attempt_that_dies_among_the_files_is_tried_again_and_books_what_a_quiet_one_books(
     project: Project, kept_days: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

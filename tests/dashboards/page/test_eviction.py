@@ -37,6 +37,7 @@ def cards_of(project: Project, day: Date) -> EvictionCard:
     return EvictionCard.model_validate(plain)
 
 
+@pytest.mark.slow
 def test_every_reason_has_the_number_of_the_audit(three_days: Project) -> None:
     for day in DAYS:
         card = cards_of(three_days, day)
@@ -45,6 +46,7 @@ def test_every_reason_has_the_number_of_the_audit(three_days: Project) -> None:
         assert all(len(one.shown) == min(one.count, PER_REASON) for one in card.sections)
 
 
+@pytest.mark.slow
 def test_what_stays_is_shown_with_its_picture(three_days: Project) -> None:
     looked = 0
     for one in (item for section in cards_of(three_days, DAY_3).sections for item in section.shown):
@@ -79,6 +81,7 @@ def test_what_goes_stands_beside_what_stays_instead_on_the_page_and_among_the_da
     assert (same.reason, same.count, same.shown[0].item) == ("superseded", 1, item.item)
 
 
+@pytest.mark.slow
 def test_a_day_without_evict_has_no_card(three_days: Project) -> None:
     with three_days.place() as place:
         assert eviction_card(place, DAY_3 + timedelta(days=9)) is None

@@ -55,6 +55,7 @@ def test_every_reason_has_a_gallery_with_the_number_that_was_injected(galleries:
         assert all(len(one.shown) == min(one.count, PER_REASON) for one in found)
 
 
+@pytest.mark.slow
 def test_the_number_of_a_gallery_is_what_was_booked(three_days: Project, galleries: dict[Date, list[Gallery]]) -> None:
     with three_days.place() as place:
         for day, found in galleries.items():
@@ -121,6 +122,7 @@ def test_what_has_no_picture_says_why(galleries: dict[Date, list[Gallery]]) -> N
     assert cut.picture.note == "cut off: grey is what is missing"
 
 
+@pytest.mark.slow
 def test_of_many_the_number_is_told_and_a_few_evenly_spread_are_shown(
     three_days: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +143,7 @@ def test_of_many_the_number_is_told_and_a_few_evenly_spread_are_shown(
     assert [one.item for one in kept.shown] == [items[0], items[18]]
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_not_in_the_library_is_found_among_the_days_arrivals(three_days: Project) -> None:
     name = hashlib.sha256((three_days.folder / "pictures" / "903.png").read_bytes()).hexdigest()  # never listed
     with three_days.place() as place:
@@ -152,6 +155,7 @@ def test_a_picture_that_is_not_in_the_library_is_found_among_the_days_arrivals(t
     assert np.abs(pixels(image) - drawn(903)).mean() < NEAR
 
 
+@pytest.mark.slow
 def test_an_object_is_cut_out_by_its_own_box(three_days: Project) -> None:
     path = next((three_days.folder / "lake" / "detect" / DAY_1.isoformat()).glob("*/*/*/*/items.parquet"))
     row = pq.read_table(path).to_pylist()[0]
@@ -172,6 +176,7 @@ def test_a_picture_of_a_box_shows_that_part_alone(tmp_path: Path) -> None:
     assert pixels(image).mean(axis=(0, 1)) == pytest.approx([0, 0, 250], abs=6)
 
 
+@pytest.mark.slow
 def test_a_day_that_was_never_run_has_no_gallery(three_days: Project) -> None:
     with three_days.place() as place:
         assert day_galleries(place, Date(2020, 1, 1)) == []

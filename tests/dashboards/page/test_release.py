@@ -28,6 +28,7 @@ def released(number: int = 7, **changes: object) -> ReleaseCard:
     return ReleaseCard.model_validate(fields | changes)
 
 
+@pytest.mark.slow
 def test_the_newest_release_is_what_the_pointer_names_and_holds_the_rows_of_its_files(three_days: Project) -> None:
     with three_days.place() as place:
         cards = [ReleaseCard.model_validate(one) for one in release_cards(place)]
@@ -43,6 +44,7 @@ def test_the_newest_release_is_what_the_pointer_names_and_holds_the_rows_of_its_
     assert newest.rows == sum(merged.values())
 
 
+@pytest.mark.slow
 def test_the_window_gives_each_day_what_the_released_items_say_of_their_day(three_days: Project) -> None:
     with three_days.place() as place:
         window = WindowCard.model_validate(window_card(place))
@@ -55,6 +57,7 @@ def test_the_window_gives_each_day_what_the_released_items_say_of_their_day(thre
     assert not any(one.is_tail for one in window.days)  # the window is longer than three days
 
 
+@pytest.mark.slow
 def test_days_before_the_window_are_the_tail(three_days: Project, copy_of: Callable[[Project], Project]) -> None:
     project = copy_of(three_days)
     project.configure(evict={"window_days": 2})
@@ -64,6 +67,7 @@ def test_days_before_the_window_are_the_tail(three_days: Project, copy_of: Calla
     assert dict(window.facts)["window"].startswith("2 days, since 2026-11-02")
 
 
+@pytest.mark.slow
 def test_storage_is_what_the_disk_holds(three_days: Project) -> None:
     with three_days.place() as place:
         found = {one["name"]: StorageCard.model_validate(one) for one in storage_cards(place)}
@@ -74,6 +78,7 @@ def test_storage_is_what_the_disk_holds(three_days: Project) -> None:
     assert 0 < found["current release"].bytes <= found["kept releases"].bytes
 
 
+@pytest.mark.slow
 def test_a_gates_page_is_named_by_its_day_and_plan_where_there_is_one(
     three_days: Project, copy_of: Callable[[Project], Project]
 ) -> None:
