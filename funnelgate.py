@@ -22,6 +22,7 @@ import pipeline.cli
 import reporting.cli
 from checks.settings import CheckSettings
 from dashboards.kibana.settings import KibanaSettings
+from dashboards.web.settings import WebSettings
 from pipeline.serve.serve_settings import ServeSettings
 from pipeline.settings import LakeSettings, RunSettings
 from reporting.errors import EXIT_INFRASTRUCTURE, ConfigError, FunnelgateError
@@ -68,6 +69,7 @@ class Settings(BaseModel):
     run: RunSettings = Field(default_factory=RunSettings)
     checks: CheckSettings = Field(default_factory=CheckSettings)
     serve: ServeSettings = Field(default_factory=ServeSettings)
+    web: WebSettings = Field(default_factory=WebSettings)
     pipeline: Path | None = None
     """The topology file, relative to the settings file; null: the one that comes with funnelgate."""
 
@@ -229,6 +231,10 @@ class Context:
 
         other = Context(config)
         return StoryChecks(other.store, other.topology, other.checks(), other.sinks)
+
+    def fresh(self) -> Context:
+        """Return a context that opens everything anew: another file may lie where the store was."""
+        return Context(self.config)
 
     def place_at(self, config: Path) -> Place:
         """Return the place of another settings file."""

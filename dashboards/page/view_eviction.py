@@ -25,10 +25,11 @@ def newest_page(desk: Desk) -> Page:
 
 
 def page(desk: Desk, name: str) -> Page | None:
-    """Return the page of a day; None where evict has not run."""
+    """Return the page of a day, which may say that evict has not run; None: it is no day, or none with a plan."""
     day = parse_day(name)
-    card = None if day is None else desk.sources.eviction(day)
-    return None if card is None else _page(desk, eviction_path(card.date), card)
+    if day is None or day not in desk.days:
+        return None
+    return _page(desk, eviction_path(day), desk.sources.eviction(day))
 
 
 def _page(desk: Desk, path: str, card: EvictionCard | None) -> Page:

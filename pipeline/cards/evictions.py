@@ -13,6 +13,7 @@ from pipeline.evict.audit import explain_row
 from pipeline.evict.decisions import Reason
 from pipeline.library_facts import AUDIT
 from pipeline.partitions import Partition, Partitions
+from pipeline.release.withheld import withheld
 from pipeline.window.library import CARRIER
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def eviction_card(place: Place, day: Date) -> dict[str, Any] | None:
     parts = _of_evict(place, partitions, day)
     if not parts:
         return None
-    album, spots = Album(place.lake, LIMIT_BYTES), Spots(place.lake, partitions)
+    hidden = withheld(place.lake.folder()) if place.lake.is_local else None
+    album, spots = Album(place.lake, LIMIT_BYTES, hidden), Spots(place.lake, partitions)
     sections = _sections(place.lake, album, spots, parts, list(_GOING_FIRST), PER_REASON)
     return {"date": day, "sections": sections, "facts": _facts(place, parts)}
 

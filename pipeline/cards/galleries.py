@@ -16,6 +16,7 @@ from pipeline.cards.evictions import evicted_galleries
 from pipeline.cards.shown import shown_item, spread
 from pipeline.cards.spots import Spots
 from pipeline.partitions import Partition, Partitions
+from pipeline.release.withheld import withheld
 from pipeline.window.library import CARRIER
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class _Maker:
         self._lake = lake
         self._partitions = partitions
         self._day = day
-        self.album = Album(lake, LIMIT_BYTES)
+        self.album = Album(lake, LIMIT_BYTES, withheld(lake.folder()) if lake.is_local else None)
         self.spots = Spots(lake, partitions)
 
     def dropped(self, parts: Sequence[Partition]) -> list[_Chosen]:
@@ -150,7 +151,8 @@ class _Maker:
         row = one.row
         is_crop = "crop_pack" in row
         pack, offset, size = (row[f"crop_{name}" if is_crop else name] for name in ("pack", "offset", "bytes"))
-        spot = Spot(pack, offset, size, title=row["title"] or "", offer=f"{row['merchant']}/{row['sku']}")
+        said = {"title": row["title"] or "", "group": row["group"] or "", "picture": row["picture"]}
+        spot = Spot(pack, offset, size, offer=f"{row['merchant']}/{row['sku']}", **said)
         name = row["object"] if is_crop else row["item"]
         made: dict[str, Any] = shown_item(self.album, name, spot, detail="", **_where(one.part))
         return made

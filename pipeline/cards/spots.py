@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from pipeline.lake import Lake
     from pipeline.partitions import Partition, Partitions
 
-_SAID: Final = ("item", "title", "merchant", "sku", "location")
-_STORED: Final = ("item", "picture", "title", "merchant", "sku", "pack", "offset", "bytes")
+_SAID: Final = ("item", "title", "merchant", "sku", "group", "location")
+_STORED: Final = ("item", "picture", "title", "merchant", "sku", "group", "pack", "offset", "bytes")
 _OBJECT: Final = ("object", "item", "x0", "y0", "x1", "y1")
 _LONG: Final = 40
-_LIVE: Final = ("picture", "title", "pack", "offset", "bytes")
+_LIVE: Final = ("picture", "title", "group", "pack", "offset", "bytes")
 
 
 class Spots:
@@ -105,12 +105,23 @@ class Spots:
 
 
 def _spot(row: Mapping[str, Any]) -> Spot:
-    return Spot(row["pack"], row["offset"], row["bytes"], title=row["title"] or "", offer=_offer(row))
+    return Spot(
+        row["pack"],
+        row["offset"],
+        row["bytes"],
+        title=row["title"] or "",
+        offer=_offer(row),
+        group=row["group"] or "",
+        picture=row["picture"],
+    )
 
 
 def _never_stored(row: Mapping[str, Any]) -> Spot:
     return Spot(
-        title=row["title"] or "", offer=_offer(row), missing=f"no picture was stored: {_named(row['location'])}"
+        title=row["title"] or "",
+        offer=_offer(row),
+        group=row["group"] or "",
+        missing=f"no picture was stored: {_named(row['location'])}",
     )
 
 

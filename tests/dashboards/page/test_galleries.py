@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from datetime import date as Date
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,14 @@ from PIL import Image
 from dashboards.page.cards import Gallery, Picture, Shown
 from dashboards.page.links import anchor
 from dashboards.page.render import environment
-from pipeline.cards.album import FULL, Album, Spot
+from pipeline.cards.album import FULL, TAKEN_DOWN, Album, Spot
 from pipeline.cards.galleries import PER_REASON, day_galleries
 from pipeline.cards.shown import spread
 from pipeline.cards.spots import Spots
 from pipeline.lake import Lake
 from pipeline.models.detections import Box
 from pipeline.partitions import Partitions
+from pipeline.release.withheld import Kind, Withheld, counted
 from reporting.stores.base import RecordQuery
 from tests.dashboards.page.desks import SCRIPT, hostile, made_desk
 from tests.dashboards.page.seen import pixels, seen
@@ -165,6 +167,22 @@ def test_an_object_is_cut_out_by_its_own_box(three_days: Project) -> None:
     assert found.keys() == {row["object"], row["item"]}
     assert found[row["object"]].box == tuple(row[name] for name in ("x0", "y0", "x1", "y1"))
     assert found[row["item"]].box is None
+
+
+def test_what_is_taken_down_is_not_shown_and_the_page_says_so(tmp_path: Path) -> None:
+    draw(1).save(tmp_path / "one.png")
+    size = (tmp_path / "one.png").stat().st_size
+    at = datetime(2026, 10, 5, tzinfo=UTC)
+    names: list[tuple[Kind, str]] = [("picture", "ab" * 32), ("group", "g1"), ("offer", "acme/s1")]
+    down = [Withheld(kind=kind, value=value, by="ana", why="asked", at=at) for kind, value in names]
+    gone = Withheld(kind="group", value="g2", reason="delisted", by="ana", why="sold out", at=at)
+    album = Album(Lake(str(tmp_path)), 10**6, counted([*down, gone]))
+    spot = Spot("one.png", 0, size, title="one", offer="acme/s0", group="g0", picture="cd" * 32)
+    hidden = (spot._replace(picture="ab" * 32), spot._replace(group="g1"), spot._replace(offer="acme/s1"))
+    for one in hidden:
+        assert album.picture(one) == {"image": None, "title": "", "note": TAKEN_DOWN}
+    for one in (spot, spot._replace(group="g2")):  # what is only delisted may be shown to who looks after it
+        assert album.picture(one)["image"] is not None
 
 
 def test_a_picture_of_a_box_shows_that_part_alone(tmp_path: Path) -> None:
