@@ -5,11 +5,12 @@ A static folder has one desk; the live server takes a fresh one for each request
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date as Date
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dashboards.page.cards import CheckDay, Gallery, IncidentCard, LogCard, UnitCard, VerdictCard
 from dashboards.page.facts import DayFacts
@@ -18,11 +19,17 @@ from dashboards.page.render import Site
 from dashboards.page.sources import Sources
 from dashboards.page.sums import DaySums, day_sums
 from reporting.plans import Plan
-from reporting.stores.base import RecordStore
+from reporting.record import TaskRecord
+from reporting.stores.base import RecordQuery, RecordStore
 from reporting.topology import Topology
+
+if TYPE_CHECKING:
+    from dashboards.page.kept import Kept
 
 SHOWN_DAYS = 7
 """Days of which a static folder has pages, unless told otherwise: the newest that have a plan."""
+READ_DAYS = 3
+"""Days of which every record is held at a time: one of 9,000 leaves takes 60 MB."""
 HEAT_DAYS = 60
 """Days back to which the overview's table goes."""
 
@@ -48,6 +55,7 @@ class Desk:
         now: datetime,
         first: Date | None = None,
         last: Date | None = None,
+        kept: Kept | None = None,
     ):
         """Take what to read.
 
@@ -58,10 +66,12 @@ class Desk:
             now: When the pages are made; what is missing is late only after its deadline.
             first: First day of which a static folder has pages; None: a week of planned days.
             last: Last of them; None: the newest that has a plan.
+            kept: What a server has read before, of the same store and graph; None: everything is read here.
         """
         self.store, self.topology, self.sources, self.now = store, topology, sources, now
         self._first, self._last = first, last
-        self._days: dict[Date, DayFacts] = {}
+        self._kept = kept
+        self._days: OrderedDict[Date, DayFacts] = OrderedDict()
         self.pictured: dict[Date, frozenset[tuple[str, str]]] = {}
         """(task, reason) of the galleries of the days that were asked for: other pages lead to these."""
         self._sums: dict[Span, DaySums] = {}
@@ -69,7 +79,7 @@ class Desk:
     @cached_property
     def plans(self) -> Sequence[Plan]:
         """Every plan, in order of creation."""
-        return self.store.plans()
+        return self.store.plans() if self._kept is None else self._kept.plans()
 
     @cached_property
     def days(self) -> Sequence[Date]:
@@ -105,13 +115,27 @@ class Desk:
 
     def day(self, day: Date) -> DayFacts:
         """Return what is known of a day."""
-        if day not in self._days:
-            self._days[day] = gather_day(self.store, self.topology, day, self.now)
+        found = self._days.pop(day, None)
+        if found is None and self._kept is not None:
+            found = self._kept.day(day, self.now)
+        self._days[day] = found or gather_day(self.store, self.topology, day, self.now)
+        while len(self._days) > READ_DAYS:
+            self._days.popitem(last=False)
         return self._days[day]
+
+    def records(self, plan: Plan) -> list[TaskRecord]:
+        """Return the records of a plan whose tasks the graph knows, sorted by key."""
+        if all(day in self._days for day in plan.dates):
+            read = [one for day in plan.dates for one in self._days[day].records if one.key.planid == plan.planid]
+            return sorted(read, key=lambda one: one.key.parts())
+        found = self.store.records(RecordQuery(planids=(plan.planid,)))
+        return [one for one in found if one.key.task in self.topology.tasks]
 
     def sums(self, first: Date, last: Date) -> DaySums:
         """Return each task's sums of some days; what a wider span has read is not read again."""
         span = Span(first, last)
+        if self._kept is not None and span not in self._sums:
+            self._sums[span] = self._kept.sums(first, last)
         wider = next((known for known in self._sums if known.first <= first and last <= known.last), None)
         if wider is None:
             wide = self.heat_span

@@ -20,13 +20,23 @@ from reporting.topology import Topology
 
 
 def gather_day(store: RecordStore, topology: Topology, day: Date, now: datetime) -> DayFacts:
-    """Read a day; one without any plan has empty facts.
+    """Read a day as it is at a moment; see `read_day`."""
+    return at(read_day(store, topology, day), now)
+
+
+def at(facts: DayFacts, now: datetime) -> DayFacts:
+    """Return a day without the leaves that are not due yet: before its deadline, what is not there is in progress."""
+    late = tuple(one for one in facts.late if one.reported_at is not None or one.due is None or now >= one.due)
+    return facts._replace(late=late)
+
+
+def read_day(store: RecordStore, topology: Topology, day: Date) -> DayFacts:
+    """Read a day, with every leaf that it owes, due or not; one without any plan has empty facts.
 
     Args:
         store: Where the records are.
         topology: The task graph that they are held against; records of tasks it does not know are left out.
         day: Which day.
-        now: What is missing is late only after its deadline.
     """
     books = _known(topology, gather_books(store, topology, day, day))
     effective = EffectivePlans(books.plans)
@@ -46,7 +56,7 @@ def gather_day(store: RecordStore, topology: Topology, day: Date, now: datetime)
         funnel=tuple(funnel(topology, counting)),
         balance=closed,
         relations=relations(topology, counting, closed.residuals),
-        late=tuple(_late(topology, books, planid, counting, now)),
+        late=tuple(_late(topology, books, planid, counting)),
     )
 
 
@@ -64,19 +74,17 @@ def _leaves(books: Books, day: Date) -> set[Leaf]:
 
 
 def _late(
-    topology: Topology, books: Books, planid: dict[Leaf, str], counting: Sequence[TaskRecord], now: datetime
+    topology: Topology, books: Books, planid: dict[Leaf, str], counting: Sequence[TaskRecord]
 ) -> Iterator[Lateness]:
     """Yield what is missing, in the order of the tasks, then what came late.
 
-    A leaf is missing where the manifest of its effective plan expects it; before its deadline only work in progress.
+    A leaf is missing where the manifest of its effective plan expects it.
     """
     place = {task: number for number, task in enumerate(topology.order)}
     there = {leaf_of(record.key): record for record in counting}
     wanted = {leaf for leaf, plan in planid.items() if leaf in books.expected.get(plan, ())}
     for leaf in sorted(wanted - set(there), key=lambda leaf: (place[leaf.task], leaf)):
-        due = due_at(topology, leaf)
-        if due is None or now >= due:
-            yield Lateness(leaf, planid[leaf], due, None)
+        yield Lateness(leaf, planid[leaf], due_at(topology, leaf), None)
     made_at = {plan.planid: plan.created_at for plan in books.plans}
     for leaf, record in sorted(there.items(), key=lambda item: (place[item[0].task], item[0])):
         due = due_at(topology, leaf)

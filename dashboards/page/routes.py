@@ -75,7 +75,9 @@ def page_at(desk: Desk, path: str) -> Page | None:
 
 def static_paths(desk: Desk) -> list[str]:
     """Return the pages of a static folder, in the order in which they are written."""
-    return [path for route in routes() for path in route.paths(desk)]
+    found = [path for route in routes() for path in route.paths(desk)]
+    # All that is made of a day's records in a row, so that few days are held at a time; the newest first.
+    return sorted(found, key=lambda path: (re.findall(DAY, path) or ["9999"])[-1], reverse=True)
 
 
 def parse_day(text: str) -> Date | None:

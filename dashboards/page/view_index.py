@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date as Date
 from statistics import median
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from dashboards.page.sums import DaySums, TaskSum
 
 OFF = 0.05
 """A cell whose kept share differs by so much from the median of its task is marked."""
+FEWEST = 3
+"""Days that a median is taken of: of two, each would lie off it."""
 
 
 class HeatCell(NamedTuple):
@@ -43,6 +46,7 @@ def page(desk: Desk) -> Page:
         "tasks": tasks,
         "heat": heat_rows(sums, tasks),
         "open_incidents": desk.open_incidents,
+        "open_by_day": Counter(one.date for one in desk.open_incidents),
         "checks": desk.checks(day),
         "verdicts": desk.verdicts(day),
         "serving": next((one for one in desk.sources.releases() if "current" in one.marks), None),
@@ -53,17 +57,17 @@ def page(desk: Desk) -> Page:
 
 def heat_rows(sums: DaySums, tasks: tuple[str, ...]) -> list[HeatRow]:
     """Return days by tasks, the newest first."""
-    usual: dict[str, float] = {}
-    for task in tasks:
-        kept = [one.kept for (_, name), one in sums.items() if name == task and one.kept is not None]
-        if kept:
-            usual[task] = median(kept)
+    kept: dict[str, list[float]] = {task: [] for task in tasks}
+    for (_, task), one in sums.items():
+        if one.kept is not None:
+            kept[task].append(one.kept)
+    usual = {task: median(shares) for task, shares in kept.items() if len(shares) >= FEWEST}
 
     def cell(day: Date, task: str) -> HeatCell | None:
         one = sums.get((day, task))
         if one is None:
             return None
-        gap = 0.0 if one.kept is None else one.kept - usual[task]
+        gap = 0.0 if one.kept is None else one.kept - usual.get(task, one.kept)
         return HeatCell(task, one, 0 if abs(gap) <= OFF else 1 if gap > 0 else -1)
 
     days = sorted({day for day, _ in sums}, reverse=True)

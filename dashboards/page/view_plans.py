@@ -12,8 +12,6 @@ from dashboards.page.render import Page
 from dashboards.page.view_day import comparable
 from reporting.funnel import funnel
 from reporting.plans import Plan
-from reporting.record import TaskRecord
-from reporting.stores.base import RecordQuery
 
 
 def page(desk: Desk, name: str) -> Page | None:
@@ -21,7 +19,7 @@ def page(desk: Desk, name: str) -> Page | None:
     plan = _named(desk, name)
     if plan is None:
         return None
-    records = _records(desk, plan)
+    records = desk.records(plan)
     context = {
         "plan": plan,
         "streams": funnel_streams(desk.topology, funnel(desk.topology, records)),
@@ -43,7 +41,7 @@ def comparison_page(desk: Desk, one_name: str, other_name: str) -> Page | None:
     one, other = _named(desk, one_name), _named(desk, other_name)
     if one is None or other is None:
         return None
-    pair = compare_plans(desk.topology.order, _records(desk, one), _records(desk, other))
+    pair = compare_plans(desk.topology.order, desk.records(one), desk.records(other))
     title = f"{one.planid} against {other.planid}"
     return Page(
         compare_path(one.planid, other.planid), "compare.html.j2", title, {"one": one, "other": other, "pair": pair}
@@ -61,8 +59,3 @@ def _shown(desk: Desk) -> list[Plan]:
 
 def _named(desk: Desk, name: str) -> Plan | None:
     return next((plan for plan in desk.plans if slug(plan.planid) == name), None)
-
-
-def _records(desk: Desk, plan: Plan) -> list[TaskRecord]:
-    known = desk.topology.tasks
-    return [one for one in desk.store.records(RecordQuery(planids=(plan.planid,))) if one.key.task in known]

@@ -17,6 +17,7 @@ from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
 from reporting.stores.base import RecordQuery, Sums, Totals
 from reporting.stores.memory import latest, sum_by
+from reporting.stores.sql_changes import Mark, changed_days
 from reporting.stores.sql_engine import make_engine, reader, store_errors, upgrade
 from reporting.stores.sql_sums import add_sums
 from reporting.stores.sql_work import SqlUnitOfWork, Statements, iso
@@ -211,6 +212,11 @@ class SqlStore:
         statement = select(func.coalesce(func.sum(t.plan.c.revision), 0)).where(t.plan.c.planid.in_(mine))
         with self.read() as connection:
             return int(connection.execute(statement).scalar_one())
+
+    def changed_days(self, known: Mark | None) -> tuple[Mark, frozenset[Date] | None]:
+        """See `sql_changes.changed_days`."""
+        with self.snapshot() as connection:
+            return changed_days(connection, known)
 
     def leaves(self, day: Date) -> Iterator[Leaf]:
         """See `Registry.leaves`."""

@@ -18,6 +18,7 @@ from reporting.outbox import Topic
 from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
 from reporting.stores.base import PutOutcome, decide_put
+from reporting.stores.sql_changes import count_unlogged, counting_upsert
 from reporting.stores.sql_hot import HotStatement
 from reporting.verdict import Verdict
 
@@ -86,6 +87,7 @@ class Statements:
         self.put_plan = upsert(dialect, t.plan, ["planid"], counts="revision")
         self.put_day = insert_new(dialect, t.plan_day)
         self.expect = insert_new(dialect, t.expected_leaf)
+        self.count_unlogged = counting_upsert(_insert(dialect, t.counter))
         self.put_verdict = upsert(dialect, t.verdict, ["verdict_id"], counts="revision")
 
 
@@ -111,7 +113,9 @@ class SqlUnitOfWork:
         written = self._sql.put_record.run(self.connection, _row(record, at, body)).rowcount
         outcome = PutOutcome.STORED if written else self._decide(record)
         if outcome is not PutOutcome.REPEAT:
-            self.add_event("record", record.key, record.version, at, body)
+            if not self.add_event("record", record.key, record.version, at, body) and written:
+                # It was deleted, and is back: its event is of the first time.
+                count_unlogged(self.connection, self._sql.count_unlogged, [record.key.date])
             self.ship(Topic.RECORD, record.key.document_id(), record.version, body, at)
         return outcome
 
@@ -127,13 +131,14 @@ class SqlUnitOfWork:
                 outcome = decide_put((event.version, event.content_hash()), record)
         return outcome
 
-    def add_event(self, kind: str, key: RunKey, version: int, at: str, body: str) -> None:
-        """Append a fact about an attempt; the same fact again is ignored."""
+    def add_event(self, kind: str, key: RunKey, version: int, at: str, body: str) -> bool:
+        """Append a fact about an attempt; return whether it is new: the same fact again is ignored."""
         event_id = _event_id(kind, key, version)
-        self._sql.add_event.run(
+        added = self._sql.add_event.run(
             self.connection,
             {**_key_values(key), "event_id": event_id, "kind": kind, "version": version, "at": at, "body": body},
         )
+        return bool(added.rowcount)
 
     def ship(self, topic: Topic, document_id: str, version: int, body: str, at: str) -> None:
         """Queue an entry for the shipper; it leaves only after this transaction commits. Nothing where none ships."""
@@ -194,6 +199,7 @@ class SqlUnitOfWork:
         rows = [{**leaf._asdict(), "planid": planid} for leaf in leaves]
         if rows:
             self.connection.execute(self._sql.expect, rows)
+            count_unlogged(self.connection, self._sql.count_unlogged, [row["date"] for row in rows])
         for start in range(0, len(rows), LEAVES_PER_ENTRY):
             part = rows[start : start + LEAVES_PER_ENTRY]
             named = [[row["task"], row["date"].isoformat(), row["category"], row["subinstance"]] for row in part]
@@ -226,6 +232,7 @@ class SqlUnitOfWork:
             key = RunKey(**{part: row[part] for part in KEY_PARTS})
             body = json.dumps({"key": key.model_dump(mode="json")}, ensure_ascii=False)
             self.ship(Topic.DELETE, key.document_id(), row["version"], body, _now())
+        count_unlogged(self.connection, self._sql.count_unlogged, [row["date"] for row in rows])
         return len(rows)
 
 
