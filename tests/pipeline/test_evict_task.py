@@ -192,6 +192,7 @@ def test_a_new_policy_is_applied_and_released_and_no_day_of_the_window_is_stale_
     assert main_in(project.folder, "evict", "verify").code == 0
 
 
+@pytest.mark.slow
 def test_look_alikes_without_a_product_are_one_where_the_policy_says_so(tmp_path: Path) -> None:
     project = new_project(tmp_path / "alike")
     project.configure(evict={"window_days": 1, "min_per_group": 1, "near_duplicate": 0.99}, dedup={"max_distance": 0})
@@ -209,6 +210,7 @@ def test_look_alikes_without_a_product_are_one_where_the_policy_says_so(tmp_path
     assert sum(one["reason"] == "superseded" for one in rows_of) == 1  # of a and b, never c
 
 
+@pytest.mark.slow
 def test_a_tail_without_room_for_one_of_each_product_fails_and_nothing_is_evicted_or_released(tmp_path: Path) -> None:
     project = new_project(tmp_path / "full")
     project.configure(evict={"window_days": 1, "min_per_group": 1, "tail_budget": {"*": 2}})

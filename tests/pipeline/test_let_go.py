@@ -26,6 +26,8 @@ from tests.pipeline.conftest import Ended
 from tests.pipeline.old_days import DAYS, places, reclaim
 from tests.pipeline.project import Project, run_here, store_of
 
+pytestmark = pytest.mark.slow
+
 LAST, FIRST = DAYS[5], DAYS[0]
 BEFORE = {
     "quality": "download",
@@ -119,7 +121,6 @@ def test_another_model_encodes_exactly_what_is_stored_anew_from_the_kept_crops(
     np.testing.assert_allclose(np.array([one["vector"] for one in rows], np.float32), expected, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_an_object_whose_crop_was_let_go_is_booked_in_the_last_category_and_placed_nowhere(project: Project) -> None:
     project.configure(categorise={"by": "predicted"})
     taken = rows_of(project, "crop")
@@ -137,7 +138,6 @@ def test_a_quantizer_learns_from_the_vectors_that_are_left(project: Project) -> 
     assert record.metrics["training_rows"] == len(there)
 
 
-@pytest.mark.slow
 def test_a_picture_that_is_fetched_again_is_there_again_until_the_day_is_looked_at_next(project: Project) -> None:
     again(project, "download")
     fresh = [one for one in places(project) if one.kind == "download" and "/rerun-" in str(one.file)]

@@ -17,6 +17,8 @@ from reporting.errors import ConfigError, FunnelgateError
 from tests.dashboards.kibana.fake_kibana import FakeKibana
 from tests.dashboards.kibana.test_check import SMALL
 
+pytestmark = pytest.mark.slow
+
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
 
