@@ -150,8 +150,9 @@ def _error(status: int, message: str) -> tuple[int, Json]:
 
 def _handler(kibana: FakeKibana) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # else an answer waits 40 ms for the other side's ACK
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # headers and body in one packet: else each answer waits 40 ms for the other side's ACK
+        wbufsize = -1  # as few packets as may be
 
         def _serve(self) -> None:
             length = int(self.headers.get("content-length") or 0)

@@ -48,6 +48,7 @@ def drawn(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     return np.asarray(draw(number).resize((8, 8), Image.Resampling.BOX), np.float64)
 
 
+@pytest.mark.slow
 def test_every_reason_has_a_gallery_with_the_number_that_was_injected(galleries: dict[Date, list[Gallery]]) -> None:
     for day, found in galleries.items():
         injected = {
@@ -80,6 +81,7 @@ def test_galleries_stand_in_the_order_of_the_tasks_what_was_dropped_before_what_
     assert {task for task, dropped in order if not dropped} == {"quality", "dedup", "listing", "crop"}
 
 
+@pytest.mark.slow
 def test_what_is_shown_of_the_kept_is_the_picture_that_was_put_in(galleries: dict[Date, list[Gallery]]) -> None:
     looked = 0
     for one in galleries[DAY_1]:
@@ -92,6 +94,7 @@ def test_what_is_shown_of_the_kept_is_the_picture_that_was_put_in(galleries: dic
     assert looked >= 20
 
 
+@pytest.mark.slow
 def test_a_near_duplicate_stands_beside_the_picture_that_survives_it(galleries: dict[Date, list[Gallery]]) -> None:
     (near,) = [one for one in galleries[DAY_1] if one.reason == "near_duplicate"]
     (pair,) = near.shown
@@ -105,6 +108,7 @@ def test_a_near_duplicate_stands_beside_the_picture_that_survives_it(galleries: 
     assert pair.other_says == "survivor, of the same day"
 
 
+@pytest.mark.slow
 def test_a_duplicate_of_an_earlier_day_stands_beside_the_stored_picture(galleries: dict[Date, list[Gallery]]) -> None:
     (exact,) = [one for one in galleries[DAY_2] if one.reason == "exact_duplicate"]
     for pair in exact.shown:
@@ -114,6 +118,7 @@ def test_a_duplicate_of_an_earlier_day_stands_beside_the_stored_picture(gallerie
         assert pair.other.image == pair.picture.image != None  # noqa: E711 - both are the same bytes, and there
 
 
+@pytest.mark.slow
 def test_what_has_no_picture_says_why(galleries: dict[Date, list[Gallery]]) -> None:
     by_reason = {one.reason: one for one in galleries[DAY_1] if one.reason}
     (dead,) = by_reason["dead_link"].shown
