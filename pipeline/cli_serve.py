@@ -11,7 +11,6 @@ import typer
 from pipeline.cli_options import FromOption, JsonOption, ToOption
 
 if TYPE_CHECKING:
-    import socket
     from datetime import date as Date
 
     from pipeline.release.withheld import WithheldList
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 app = typer.Typer(invoke_without_command=True)
 feedback_app = typer.Typer(no_args_is_help=True, help="What users said about results.")
 app.add_typer(feedback_app, name="feedback")
+_CONNECTIONS = 256
+_OF_A_PLACE = 4
+"""Further connections for each request that is admitted: a client may hold more than the one it asks by."""
 
 
 @app.callback()
@@ -88,7 +90,7 @@ def _serve(context: typer.Context, settings: ServeSettings) -> None:
     from pipeline.release.withheld import withheld
     from pipeline.serve.app import make_app
     from pipeline.serve.holder import Holder
-    from pipeline.serve.listening import serve_until_asked
+    from reporting.http_server import listening, serve_until_asked, url_of
 
     root = _lake(context) if settings.source is None else settings.home
     _log(context)
@@ -100,17 +102,16 @@ def _serve(context: typer.Context, settings: ServeSettings) -> None:
 
     asgi = make_app(holder, settings, hidden)
     poller = _poller(holder, settings, root, asgi.state.serving.metrics)
-    with _listening(settings) as listener:
-        address, port = listener.getsockname()[:2]
-        shown = f"[{address}]" if ":" in address else address
-        typer.echo(f"listening on http://{shown}:{port}, serving {root}")
+    places = settings.threads + settings.queue
+    with listening(settings.host, settings.port) as listener:
+        typer.echo(f"listening on {url_of(listener)}, serving {root}")
         _warn_if_open(settings, bool(asgi.state.serving.keys))
         poller.start()
         serve_until_asked(
             asgi,
             listener,
             grace=int(settings.time_limit_seconds) + 1,
-            places=settings.threads + settings.queue,
+            connections=_CONNECTIONS + _OF_A_PLACE * places,
             stop=poller.stop,
         )
 
@@ -159,21 +160,6 @@ def _log(context: typer.Context) -> None:
     log_to(None if log.path is None else loaded.folder / log.path, log.level)
 
 
-def _listening(settings: ServeSettings) -> socket.socket:
-    import socket
-
-    from reporting.errors import StoreError
-
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise StoreError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; take another --port, "
-            "or --port 0 for a free one"
-        ) from None
-
-
 def _pull(settings: ServeSettings) -> Any:
     if settings.source is None:
         return None
@@ -193,13 +179,9 @@ def _tell(found: Refreshed) -> None:
 
 
 def _warn_if_open(settings: ServeSettings, has_keys: bool) -> None:
-    import ipaddress
+    from reporting.addresses import is_loopback
 
-    try:
-        is_loopback = ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        is_loopback = settings.host == "localhost"
-    if not is_loopback and not has_keys:
+    if not is_loopback(settings.host) and not has_keys:
         text = f"whoever reaches {settings.host} may search and read: set --api-key-file, or FUNNELGATE_SERVE__API_KEY"
         typer.secho(text, fg=typer.colors.YELLOW, err=True)
 

@@ -18,7 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from checks.sinks.base import Dead, Fate, Retry, Sent
 from checks.sinks.credentials import scrub
-from checks.sinks.settings import is_loopback
+from reporting.addresses import is_loopback
 from reporting.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _tls(ca_certs: Path | None) -> ssl.SSLContext:
 
 def _proxy(url: str) -> str | None:
     host = urlsplit(url).hostname or ""
-    if is_loopback(url) or urllib.request.proxy_bypass(host):
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
     return urllib.request.getproxies().get(urlsplit(url).scheme)
 

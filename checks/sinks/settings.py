@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from reporting.addresses import is_loopback
 from reporting.errors import nearest
 
 Severity = Literal["warn", "page"]
@@ -17,14 +18,8 @@ Format = Literal["json", "slack", "wecom", "feishu", "dingtalk", "teams"]
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: token
 _SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"}
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 PLACES = ("check", "kind", "task", "date", "planid", "episode", "category", "subinstance")
 """What a link may name in braces."""
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether an address is one of this machine: nothing leaves it, so nothing need be encrypted."""
-    return urlsplit(url).hostname in _LOOPBACK
 
 
 def checked_address(url: str, *, plain: bool = False) -> str:
@@ -46,7 +41,7 @@ def checked_address(url: str, *, plain: bool = False) -> str:
         raise ValueError("is no address of the form https://host/path")
     if parts.username is not None or parts.password is not None:
         raise ValueError(f"has a user or password before the host {host}; take them out of the address")
-    if parts.scheme == "http" and not plain and not is_loopback(url):
+    if parts.scheme == "http" and not plain and not is_loopback(host):
         raise ValueError(f"would send in clear text to {host}; write https://")
     return url
 

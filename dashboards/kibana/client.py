@@ -5,7 +5,6 @@ Our own, for two calls need no package: kibana-api is of 2021 (basic auth, no TL
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from dashboards.kibana.settings import KibanaSettings
+from reporting.addresses import is_loopback
+from reporting.api_key import encoded_api_key
 from reporting.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Kibana:
 
         self.url = _checked(settings)
         headers = {"kbn-xsrf": "true", "Elastic-Api-Version": API_VERSION}
-        key = _api_key(settings)
+        key = encoded_api_key("kibana", settings.api_key, settings.api_key_file)
         if key is not None:
             headers["Authorization"] = f"ApiKey {key}"
         space = "" if settings.space == "default" else f"/s/{settings.space}"
@@ -167,36 +168,9 @@ def _checked(settings: KibanaSettings) -> str:
     if "@" in parts.netloc:
         raise ConfigError("kibana.url: holds a user and password; take them out and use an API key")
     has_key = settings.api_key is not None or settings.api_key_file is not None
-    if has_key and parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if has_key and parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ConfigError(f"kibana.url: {settings.url} would send the API key unencrypted; use https://")
     return settings.url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _api_key(settings: KibanaSettings) -> str | None:
-    """Return the key; messages name where it came from and never show it."""
-    if settings.api_key is not None:
-        key, where = settings.api_key.get_secret_value().strip(), "FUNNELGATE_KIBANA__API_KEY"
-    elif settings.api_key_file is not None:
-        where = f"kibana.api_key_file: {settings.api_key_file}"
-        try:
-            key = settings.api_key_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not text"
-            raise ConfigError(f"{where}: cannot be read: {reason}") from None
-    else:
-        return None
-    if not key or len(key.split()) != 1 or not key.isascii():
-        raise ConfigError(f"{where}: expected one encoded API key and nothing else")
-    return key
 
 
 def _trust(url: str, ca_certs: Path | None) -> ssl.SSLContext | bool:

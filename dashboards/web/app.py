@@ -15,7 +15,8 @@ from dashboards.metrics.figures import figures
 from dashboards.page.render import Page, Site, render
 from dashboards.page.routes import page_at
 from dashboards.shelf import Shelf
-from dashboards.web.settings import WebSettings, is_loopback
+from dashboards.web.settings import WebSettings
+from reporting.addresses import is_loopback
 from reporting.errors import FunnelgateError, StoreError
 
 LONGEST = 600

@@ -5,7 +5,6 @@ Retrying is the shipper's business, which knows what is idempotent: the client i
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import ssl
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from elastic_transport.client_utils import DEFAULT
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, UnsupportedProductError
 from pydantic import BaseModel, ConfigDict
 
+from reporting.addresses import is_loopback
+from reporting.api_key import encoded_api_key
 from reporting.elastic.refusals import translate
 from reporting.elastic.trust import FINGERPRINT_LENGTH, context_of_file, context_of_fingerprint, speaks_tls
 from reporting.errors import ConfigError, StoreError
@@ -27,7 +28,6 @@ from reporting.settings import ElasticSettings
 __all__ = ["ClusterInfo", "check", "cluster_errors", "connect", "translate", "url_of"]
 
 CLIENT_MAJOR = 9
-_KEY = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
 class ClusterInfo(BaseModel):
@@ -52,9 +52,9 @@ def connect(settings: ElasticSettings) -> Elasticsearch:
         ConfigError: the url, the key or the certificate of the authority cannot be used as they are.
     """
     parts = _checked_url(settings.url)
-    key = _api_key(settings)
+    key = encoded_api_key("elastic", settings.api_key, settings.api_key_file)
     secure = parts.scheme == "https"
-    if key is not None and not secure and not _is_loopback(parts.hostname or ""):
+    if key is not None and not secure and not is_loopback(parts.hostname or ""):
         raise ConfigError(
             f"elastic.url: {settings.url} would send the API key unencrypted; use https://, or drop the key"
         )
@@ -168,37 +168,6 @@ def _checked_url(url: str | None) -> SplitResult:
     if parts.query or parts.fragment:
         raise ConfigError(f"elastic.url: {parts.scheme}://{parts.netloc}{parts.path} must not be followed by ? or #")
     return parts
-
-
-def _api_key(settings: ElasticSettings) -> str | None:
-    """Return the encoded key; messages name where it came from and never show it."""
-    if settings.api_key is not None:
-        key, where = settings.api_key.get_secret_value().strip(), "FUNNELGATE_ELASTIC__API_KEY"
-    elif settings.api_key_file is not None:
-        where = f"elastic.api_key_file: {settings.api_key_file}"
-        try:
-            key = settings.api_key_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "is not text"
-            raise ConfigError(f"{where}: cannot be read: {reason}") from None
-    else:
-        return None
-    if not key:
-        raise ConfigError(f"{where}: is empty; expected an encoded API key")
-    if len(key.splitlines()) > 1:
-        raise ConfigError(f"{where}: has several lines; expected an encoded API key and nothing else")
-    if not _KEY.fullmatch(key):
-        raise ConfigError(f"{where}: is not an encoded API key; take the field `encoded` of what created it")
-    return key
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _context(settings: ElasticSettings, secure: bool) -> ssl.SSLContext | None:

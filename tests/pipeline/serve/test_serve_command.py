@@ -136,3 +136,16 @@ def test_a_lake_that_is_no_folder_is_pulled_from_instead(tmp_path, monkeypatch):
     error = run("--port", "0")
     assert isinstance(error, ConfigError)
     assert "--from s3://bucket/lake" in str(error)
+
+
+@pytest.mark.parametrize(("host", "key", "is_warned_of"), [
+    ("127.0.0.1", "", False), ("localhost", "", False), ("0.0.0.0", "", True), ("0.0.0.0", "k" * 16, False),
+])  # fmt: skip
+def test_an_address_that_others_reach_without_a_key_is_warned_of(tmp_path, monkeypatch, host, key, is_warned_of):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("reporting.http_server.serve_until_asked", lambda *_, stop, **__: stop(20.0))
+    if key:
+        monkeypatch.setenv("FUNNELGATE_SERVE__API_KEY", key)
+    ended = CliRunner().invoke(funnelgate.app, ["serve", "--host", host, "--port", "0"])
+    assert ended.exit_code == 0, ended.output
+    assert ("whoever reaches 0.0.0.0 may search and read" in ended.stderr) is is_warned_of

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 SERVER = """
-import asyncio, socket, sys, threading
+import asyncio, sys, threading
 from concurrent.futures import ThreadPoolExecutor
-from pipeline.serve.listening import serve_until_asked
+from reporting.http_server import listening, serve_until_asked, url_of
 
 pool = ThreadPoolExecutor(1)
 
@@ -35,15 +35,18 @@ async def app(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body"})
 
-listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-print(listener.getsockname()[1], flush=True)
-serve_until_asked(app, listener, grace=1, places=0, stop=lambda _: sys.argv[1] == "ends")
+hook = {"ends": lambda _: True, "goes on": lambda _: False}
+with listening("127.0.0.1", 0) as listener:
+    print(url_of(listener).rpartition(":")[2], flush=True)
+    given = {"stop": hook[sys.argv[1]]} if sys.argv[1] in hook else {}
+    serve_until_asked(app, listener, grace=1, connections=256, **given)
+print("returned", flush=True)
 """
 
 
 @contextmanager
-def server(poller: str = "ends") -> Iterator[tuple[subprocess.Popen[str], int]]:
-    command = [sys.executable, "-c", SERVER, poller]
+def server(hook: str = "ends") -> Iterator[tuple[subprocess.Popen[str], int]]:
+    command = [sys.executable, "-c", SERVER, hook]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
@@ -64,17 +67,25 @@ def ask(port: int, request: bytes) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("path", "poller"), [("/stuck", "ends"), ("/hold", "ends"), ("/", "goes on")])
-def test_it_ends_when_asked_to_whatever_its_threads_do(path: str, poller: str) -> None:
-    with server(poller) as (process, port), socket.create_connection(("127.0.0.1", port), timeout=20) as line:
+@pytest.mark.parametrize(
+    ("path", "hook"),
+    [
+        ("/", "ends"), ("/stuck", "ends"), ("/hold", "ends"), ("/", "goes on"),
+        ("/", "none"), ("/stuck", "none"), ("/hold", "none"),
+    ],
+)  # fmt: skip
+def test_it_ends_when_asked_to_whatever_its_threads_do(path: str, hook: str) -> None:
+    with server(hook) as (process, port), socket.create_connection(("127.0.0.1", port), timeout=20) as line:
         line.sendall(b"GET " + path.encode() + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert process.stdout is not None
         if path == "/":
             assert line.recv(4096).startswith(b"HTTP/1.1 200")
         else:
-            assert process.stdout is not None
             assert process.stdout.readline() == "stuck\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 0
+        in_peace = path == "/" and hook != "goes on"
+        assert process.stdout.read() == ("returned\n" if in_peace else "")
 
 
 def test_headers_and_connections_are_bounded() -> None:
