@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evaluation.history import Judged, brief, figure
-from reporting.errors import StoreError
+from reporting.text_file import replace_text
 
 HEIGHT = 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 14, 34
@@ -92,12 +92,4 @@ def write_page(points: Sequence[Judged], metric: str, path: Path) -> None:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("history.html.j2")
     text = page.render(points=points, metric=metric, plot=plot_of(points), brief=brief, figure=figure)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: the page cannot be written: {error.strerror or error}; name another file by --plot"
-        ) from error
+    replace_text(path, text, "name another file by --plot")

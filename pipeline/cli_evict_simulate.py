@@ -88,7 +88,7 @@ def _looks(world: World, tell: Callable[[str], None], *, pictures: bool) -> Look
 
 def _written(found: Simulation, folder: Path) -> list[Path]:
     from pipeline.evict.simulate_page import write_page
-    from pipeline.text_file import replace_text
+    from reporting.text_file import replace_text
 
     page, numbers = folder / "page.html", folder / "simulation.json"
     write_page(found, page)

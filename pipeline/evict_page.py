@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.evict.audit import audit_rows, explain_row
 from pipeline.evict.decisions import Reason
-from pipeline.text_file import replace_text
+from reporting.text_file import replace_text
 
 if TYPE_CHECKING:
     from pipeline.evict_day import Decided

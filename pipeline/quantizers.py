@@ -18,10 +18,11 @@ from sqlalchemy import ColumnElement, select, update
 from pipeline.index.codec import Codec
 from pipeline.index.drift import Drift, drift_of
 from pipeline.index.quantizer import choose_nlist, fingerprint, from_bytes, to_bytes, train_quantizer
+from pipeline.index.shard import ShardManifest
 from pipeline.tasks.context import LeafContext
 from pipeline.tasks.training import TrainingSample
 from reporting import tables as t
-from reporting.errors import DataError
+from reporting.errors import ContractViolation, DataError
 from reporting.logs import logger
 from reporting.stores.sql import SqlStore
 from reporting.stores.sql_work import insert_new, iso
@@ -86,9 +87,24 @@ def find_quantizer(store: SqlStore, wanted: Wanted) -> Quantizer | None:
     return _one(store, *_is(wanted))
 
 
-def quantizer_of(store: SqlStore, category: str, fingerprint: str) -> Quantizer | None:
-    """Return the quantizer of that training: two revisions may have trained alike, then they are the same bytes."""
-    return _one(store, _c.category == category, _c.fingerprint == fingerprint)
+def quantizer_of(store: SqlStore, category: str, shard: ShardManifest) -> Quantizer:
+    """Return the quantizer that a shard was built on; two revisions that trained alike are the same bytes.
+
+    Args:
+        store: Holds it.
+        category: Whose index the shard is read for.
+        shard: What it says of itself.
+
+    Raises:
+        ContractViolation: no quantizer of the category has this training.
+    """
+    found = _one(store, _c.category == category, _c.fingerprint == shard.fingerprint)
+    if found is None:
+        raise ContractViolation(
+            f"{shard.name}: fingerprint {shard.fingerprint} is that of no quantizer of category {category!r}; "
+            f"re-run index for {shard.date}"
+        )
+    return found
 
 
 def _is(wanted: Wanted) -> tuple[ColumnElement[bool], ...]:

@@ -21,14 +21,15 @@ from dashboards.page.cards import (
     VerdictCard,
     WindowCard,
 )
+from dashboards.page.links import Kibana
 
 
 class Sources(Protocol):
     """Everything the page asks of the other folders."""
 
     @property
-    def kibana(self) -> str | None:
-        """Address of Kibana with its space, `https://kibana.example/s/search`; None: no links to it are made."""
+    def kibana(self) -> Kibana | None:
+        """Where the dashboards are in Kibana; None: no links to it are made."""
 
     def incidents(self, first: Date, last: Date) -> Sequence[IncidentCard]:
         """Return the incidents of some days without their history: open ones first, then the newest."""
@@ -65,65 +66,3 @@ class Sources(Protocol):
 
     def log_lines(self, day: Date) -> Sequence[LogCard]:
         """Return the newest lines of the log about a day, at most some thousand, oldest first."""
-
-
-class NoSources:
-    """A project of which only the records are known: everything else is empty."""
-
-    kibana: str | None = None
-
-    def incidents(self, first: Date, last: Date) -> Sequence[IncidentCard]:
-        """See `Sources.incidents`."""
-        del first, last
-        return ()
-
-    def open_incidents(self) -> Sequence[IncidentCard]:
-        """See `Sources.open_incidents`."""
-        return ()
-
-    def incident(self, episode: str) -> IncidentCard | None:
-        """See `Sources.incident`."""
-        del episode
-        return None
-
-    def checks(self, day: Date) -> CheckDay | None:
-        """See `Sources.checks`."""
-        del day
-        return None
-
-    def verdicts(self, first: Date, last: Date) -> Sequence[VerdictCard]:
-        """See `Sources.verdicts`."""
-        del first, last
-        return ()
-
-    def releases(self) -> Sequence[ReleaseCard]:
-        """See `Sources.releases`."""
-        return ()
-
-    def window(self) -> WindowCard:
-        """See `Sources.window`."""
-        return WindowCard()
-
-    def storage(self) -> Sequence[StorageCard]:
-        """See `Sources.storage`."""
-        return ()
-
-    def galleries(self, day: Date) -> Sequence[Gallery]:
-        """See `Sources.galleries`."""
-        del day
-        return ()
-
-    def eviction(self, day: Date) -> EvictionCard | None:
-        """See `Sources.eviction`."""
-        del day
-        return None
-
-    def units(self, day: Date) -> Sequence[UnitCard]:
-        """See `Sources.units`."""
-        del day
-        return ()
-
-    def log_lines(self, day: Date) -> Sequence[LogCard]:
-        """See `Sources.log_lines`."""
-        del day
-        return ()

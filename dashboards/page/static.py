@@ -12,10 +12,12 @@ from typing import NamedTuple
 from dashboards.page.desk import Desk
 from dashboards.page.render import render
 from dashboards.page.routes import page_at, static_paths
-from reporting.errors import StoreError, UsageError
+from reporting.errors import UsageError
+from reporting.text_file import replace_text
 
 LIST = ".funnelgate-page.json"
 """Names the files of a folder that are ours: nothing else in it is ever taken away."""
+_REMEDY = "name another folder by --out"
 
 
 class SiteReport(NamedTuple):
@@ -56,8 +58,10 @@ def write_site(
         page = page_at(desk, path)
         if page is None:
             raise AssertionError(f"{path}: a route names a page that it does not make")
-        sizes[path] = _write(folder / path, render(page, site))
-    _write(folder / LIST, json.dumps(sorted(sizes), indent=1) + "\n")
+        text = render(page, site)
+        replace_text(folder / path, text, _REMEDY)
+        sizes[path] = len(text.encode())
+    replace_text(folder / LIST, json.dumps(sorted(sizes), indent=1) + "\n", _REMEDY)
     for path in before - set(sizes):
         (folder / path).unlink(missing_ok=True)
     largest = max(sizes, key=lambda path: sizes[path])
@@ -84,18 +88,3 @@ def _before(folder: Path) -> set[str]:
     if any(folder.iterdir()):
         raise UsageError(f"{folder}: holds other files; name a new folder by --out, or one that holds an earlier page")
     return set()
-
-
-def _write(path: Path, text: str) -> int:
-    """Write a file as a whole, or leave what was there; return its bytes."""
-    data = text.encode("utf-8")
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written: {error.strerror or error}; name another folder by --out"
-        ) from error
-    return len(data)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.evict.simulate_result import SLICES, TITLES, Metric, PolicyName, Sample, Simulation, reading
-from pipeline.text_file import replace_text
+from reporting.text_file import replace_text
 
 _STEPS = (1, 2, 2.5, 5)
 _MOST_TICKS = 6

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.index.study import Contender, Point, Study, findings, in_words, shown_point
-from pipeline.text_file import replace_text
+from reporting.text_file import replace_text
 
 # A recall is drawn by its misses on a logarithmic scale, or 0.95, 0.99 and 0.999 would be one spot; so many are none.
 _NO_MISS = 5e-4

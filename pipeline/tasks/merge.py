@@ -35,7 +35,6 @@ from pipeline.window.offers import offers_of_category
 from pipeline.window.shard_rows import DAY, ELSEWHERE, is_alive, rows_of_day
 from pipeline.window.tail_step import Tail
 from pipeline.window.takedowns import taken_down
-from reporting.errors import ContractViolation
 
 
 class Settings(BaseModel):
@@ -175,12 +174,7 @@ def _merged(leaf: LeafContext, parts: list[ShardPart]) -> _Merged:
         ContractViolation: a shard was trained or embedded otherwise; it is named.
     """
     newest = parts[-1].manifest
-    quantizer = quantizer_of(leaf.store, leaf.key.category, newest.fingerprint)
-    if quantizer is None:
-        raise ContractViolation(
-            f"{newest.name}: fingerprint {newest.fingerprint} is that of no quantizer of category "
-            f"{leaf.key.category!r}; re-run index for {newest.date}"
-        )
+    quantizer = quantizer_of(leaf.store, leaf.key.category, newest)
     data = leaf.lake.read_bytes(quantizer.path)
     return _Merged(quantizer, merge_digest(data, parts, category=leaf.key.category, space_id=newest.space_id))
 

@@ -186,13 +186,7 @@ def _written(leaf: LeafContext, tail: Tail, parts: list[ShardPart]) -> Tail:
     """Write the shard, and keep its item table by its content: an attempt's folder is not kept for ever."""
     if not parts:
         return tail
-    newest = parts[-1].manifest
-    quantizer = quantizer_of(leaf.store, leaf.key.category, newest.fingerprint)
-    if quantizer is None:
-        raise ContractViolation(
-            f"{newest.name}: fingerprint {newest.fingerprint} is that of no quantizer of category "
-            f"{leaf.key.category!r}; re-run index for {newest.date}"
-        )
+    quantizer = quantizer_of(leaf.store, leaf.key.category, parts[-1].manifest)
     shard = compact(
         shards_root(leaf.lake),
         leaf.lake.read_bytes(quantizer.path),

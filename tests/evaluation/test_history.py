@@ -185,7 +185,7 @@ def test_the_page_shows_every_verdict_escaped_and_asks_no_network(tmp_path: Path
 
 def test_a_page_that_cannot_be_written_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"the page cannot be written: .*name another file by --plot"):
+    with pytest.raises(StoreError, match=r"trend\.html: cannot be written: .*; name another file by --plot"):
         write_page(trend(FEW, "hit@10"), "hit@10", tmp_path / "file" / "trend.html")
 
 
