@@ -66,12 +66,15 @@ def plan(
             "config_hash": loaded.config_hash,
             "rules": str(loaded.path),
             "instances": [one._asdict() for one in instances],
+            "left_out": [one._asdict() for one in loaded.left_out],
         }
         typer.echo(json.dumps(found, indent=1))
         return
     Console().print(plan_table(instances))
     count = len(loaded.file.checks)
     typer.echo(f"{count} checks of {loaded.path}, {len(instances)} instances; configuration {loaded.config_hash}")
+    for name, why in loaded.left_out:
+        typer.echo(f"left out: {name}, for the task graph lacks what it is about: {why}")
 
 
 def run(

@@ -11,7 +11,7 @@ from datetime import date as Date
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -72,6 +72,14 @@ class _Outline(BaseModel):
     checks: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
 
 
+class LeftOut(NamedTuple):
+    """A check that comes with funnelgate, and does not fit the task graph."""
+
+    check: str
+    why: str
+    """With file and line."""
+
+
 @dataclass(frozen=True)
 class LoadedChecks:
     """A file of checks that fits its task graph.
@@ -82,12 +90,14 @@ class LoadedChecks:
         config_hash: 16 hexadecimal digits over the file's meaning and the task graph; comments and order of keys do
             not change it.
         source: Its lines.
+        left_out: Checks that are not judged, see `load_checks`.
     """
 
     file: ChecksFile
     path: Path
     config_hash: str
     source: YamlSource
+    left_out: tuple[LeftOut, ...] = ()
 
     def where(self, check_id: str) -> str:
         """Return `file:line` of a check; of an unknown one the file."""
@@ -98,11 +108,14 @@ class LoadedChecks:
         """Return a check.
 
         Raises:
-            ConfigError: there is none of this id; the nearest is named.
+            ConfigError: there is none of this id; the nearest is named. Or it is left out, and why.
         """
         for check in self.file.checks:
             if check.id == check_id:
                 return check
+        for name, why in self.left_out:
+            if name == check_id:
+                raise ConfigError(f"check {name} is left out, since the task graph lacks what it is about: {why}")
         raise ConfigError.unknown_name("check", check_id, [check.id for check in self.file.checks], str(self.path))
 
     def only(self, check_ids: Collection[str]) -> LoadedChecks:
@@ -115,15 +128,21 @@ class LoadedChecks:
             return self
         wanted = {self.check(check_id).id for check_id in check_ids}
         kept = tuple(check for check in self.file.checks if check.id in wanted)
-        return replace(self, file=self.file.model_copy(update={"checks": kept}))
+        return replace(self, file=self.file.model_copy(update={"checks": kept}), left_out=())
 
     def instances(self, topology: Topology) -> list[Instance]:
         """Return everything the file expands to, in its order."""
         return [instance for check in self.file.checks for instance in check.expand(topology)]
 
 
-def load_checks(path: Path, topology: Topology) -> LoadedChecks:
+def load_checks(path: Path, topology: Topology, *, shipped: bool = False) -> LoadedChecks:
     """Read and validate a file of checks.
+
+    Args:
+        path: The file.
+        topology: The task graph that it is about.
+        shipped: It is the one that comes with funnelgate, and the graph may be older: a check `on` one task that the
+            graph lacks, or whose metrics it does not declare, is left out. In a file of one's own that is a fault.
 
     Raises:
         ConfigError: one line per fault, each with file:line, key and the nearest valid name.
@@ -131,17 +150,20 @@ def load_checks(path: Path, topology: Topology) -> LoadedChecks:
     source = _read(path)
     outline = source.to_model(_Outline)
     parts = _parts(source, len(outline.checks))
-    checks, faults = [], []
+    checks, faults, left_out = [], [], []
     for part in parts:
         try:
             checks.append(_check(part, topology))
         except ConfigError as error:
-            faults.append(str(error))
+            if shipped and "on" in part.data:
+                left_out.append(LeftOut(part.data["id"], str(error)))
+            else:
+                faults.append(str(error))
     faults += _repeated(source, outline)
     if faults:
         raise ConfigError("\n".join(faults))
     file = ChecksFile.model_construct(version=outline.version, holidays=outline.holidays, checks=tuple(checks))
-    return LoadedChecks(file, path, config_hash(file, topology), source)
+    return LoadedChecks(file, path, config_hash(file, topology), source, tuple(left_out))
 
 
 def config_hash(file: ChecksFile, topology: Topology) -> str:

@@ -53,7 +53,8 @@ class Drift(Check):
 
     kind: Literal["drift"]
     tasks: Tasks = "*"
-    """Which tasks; each must know the measure."""
+    """Which tasks; each must know the measure. `"*"` leaves out those that continue themselves: each of their days
+    holds the one before, and such a task grows by leaps, when it takes in more. Name one, and it is judged."""
     except_: Except = ()
     """Tasks to leave out."""
     measure: str = "output"
@@ -99,7 +100,7 @@ class Drift(Check):
     def expand(self, topology: Topology) -> list[Instance]:
         """See `Check.expand`: an instance for each task, and one for its groups where it splits by any of them."""
         where = f"check {self.id}"
-        tasks = tasks_of(topology, self.tasks, self.except_, f"{where}: tasks")
+        tasks = self._chosen(topology)
         require_grain(topology, tasks, self.group_by, where)
         for task in tasks:
             parse_measure(self.measure, topology.task(task), f"{where}: measure, of task {task}")
@@ -111,8 +112,15 @@ class Drift(Check):
 
     def needs(self, topology: Topology) -> Sequence[Need]:
         """See `Check.needs`."""
-        tasks = tasks_of(topology, self.tasks, self.except_, f"check {self.id}: tasks")
+        tasks = self._chosen(topology)
         return [Need(task, self.measure, by, self.history) for task in tasks for by in self._groupings(topology, task)]
+
+    def _chosen(self, topology: Topology) -> tuple[str, ...]:
+        """Return the tasks to judge, in topological order."""
+        out = set(self.except_)
+        if self.tasks == "*":
+            out |= {task for task in topology.tasks if topology.continues_itself(task)}
+        return tasks_of(topology, self.tasks, out, f"check {self.id}: tasks")
 
     def _groupings(self, topology: Topology, task: str) -> list[tuple[Dimension, ...]]:
         """Return (), and the dimensions to judge groups by where the task splits by any."""
@@ -122,7 +130,7 @@ class Drift(Check):
     def judge(self, view: View) -> Iterator[Finding]:
         """See `Check.judge`: a finding for each task, and one for each group that is found where its total is not."""
         families = []
-        for task in tasks_of(view.topology, self.tasks, self.except_, f"check {self.id}: tasks"):
+        for task in self._chosen(view.topology):
             (total,) = reported(view, task, ())
             by = self._groupings(view.topology, task)[-1]
             early = total.too_early(view) or self._lacking(view, total)

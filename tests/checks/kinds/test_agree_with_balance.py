@@ -61,7 +61,7 @@ def agree(topology, records, plans, expected):
     view = View(topology, DAY, LATER + timedelta(days=1), records, plans=plans, expected=expected)
     mine = sum(one.numerator or 0 for name, one in judged(Conservation, view).items() if not name.endswith(" failed"))
     mine += sum(one.details.get("unexplained", 0) for one in judged(Reconcile, view).values())
-    books = Books.model_construct(
+    books = Books(
         records=records, plans=plans, expected={name: set(leaves) for name, leaves in expected.items()}, consumed=[]
     )
     theirs = balance(topology, books)
