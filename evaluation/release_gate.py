@@ -64,6 +64,8 @@ class Subject:
     """Indexed pictures, for where there is no labelled set."""
     picture: Callable[[str], bytes | None]
     """Reads an indexed picture by its sha256, for the page; None: it is not held."""
+    page: Callable[[str], str | None] = lambda _: None
+    """Address of the page that shows a verdict, by its id, for the report; None: none is known."""
 
 
 class Rules(Protocol):
@@ -165,6 +167,7 @@ def _outputs(
             folder=Path(folder),
             day=subject.date,
             picture=_reader(subject, evalset),
+            page=subject.page(_verdict_id(subject)),
         )
         return {file.name: file.read_bytes() for file in written}
 

@@ -3,6 +3,7 @@
 key, record, digest, verdict   what is written           topology, plans, effective   what was asked, and what counts
 recorder, booking              how a task keeps books    stores/, tables, migrations/ where it is kept
 funnel, balance, ledger        what is read from it      settings, errors, logs, cli  what every folder shares
+text_file, http_server, addresses, api_key  what several folders do, none of which may import another
 
 Imports no other folder of ours (tests/architecture holds it): a team with a pipeline of its own uses this one alone.
 Recipe, a table: add it to `tables.py` and a revision to `migrations/versions`. Recipe, a store: see `stores/__init__`.

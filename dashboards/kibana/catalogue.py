@@ -17,7 +17,7 @@ from dashboards.kibana.boards import (
     throughput,
     window,
 )
-from dashboards.kibana.esql import Names
+from dashboards.kibana.esql import Names, board_id
 from dashboards.kibana.models.dashboard import Dashboard, Section
 from dashboards.kibana.models.panels import DashboardLink, Grid, LinkOptions, Links, LinksPanel, Panel
 
@@ -60,16 +60,6 @@ def build_all(names: Names) -> list[Built]:
         for short in BOARDS
     )
     return [Built(ids[short], _with_links(dashboard, links)) for short, dashboard in made.items()]
-
-
-def board_id(prefix: str, short: str) -> str:
-    """Return a dashboard's id in Kibana: lower-case letters, digits, `_` and `-` only.
-
-    Example:
-        >>> board_id("shop.test", "funnel")
-        'shop-test-funnel'
-    """
-    return f"{prefix.replace('.', '-')}-{short}"
 
 
 def _with_links(dashboard: Dashboard, links: tuple[DashboardLink, ...]) -> Dashboard:

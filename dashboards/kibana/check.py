@@ -26,6 +26,8 @@ class Answer(NamedTuple):
     columns: tuple[str, ...] = ()
     rows: int = 0
     error: str = ""
+    has_engine: bool = True
+    """False: the cluster knows no ES|QL, which says nothing of the query."""
 
 
 Ask = Callable[[str], Answer]
@@ -42,8 +44,9 @@ class Report(BaseModel):
     queries_run: int
     problems: list[str]
     not_run: list[str] = []
-    """Queries over an index that is not there, for nothing of its kind was written yet (no verdict, no line of a log).
-    That the index is one of funnelgate's is checked apart; the records' own must be there."""
+    """Queries that nothing is known of: the cluster has no ES|QL, or an index is not there, for nothing of its kind was
+    written yet (no verdict, no line of a log). That the index is one of funnelgate's is checked apart; the records' own
+    must be there."""
 
 
 def check(boards: Sequence[Built], names: Names, ask: Ask | None = None) -> Report:
@@ -66,6 +69,9 @@ def check(boards: Sequence[Built], names: Names, ask: Ask | None = None) -> Repo
             for one in asked(built.dashboard):
                 answer = known[one.query] if one.query in known else known.setdefault(one.query, ask(one.query))
                 where = f"{built.id}: {one.panel}"
+                if not answer.has_engine:
+                    not_run.append(f"{where}: this cluster has no ES|QL")
+                    continue
                 if _has_no_index(one, answer, pattern_of(names.prefix, Kind.RECORDS)):
                     not_run.append(f"{where}: there is no index {', '.join(sources(one.query))} yet")
                     continue

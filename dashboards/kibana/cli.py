@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reporting.errors import EXIT_FAILED, EXIT_OK, UsageError
+from reporting.errors import EXIT_FAILED, EXIT_INCONCLUSIVE, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
     from dashboards.kibana.catalogue import Built
@@ -75,7 +75,8 @@ def check(
     """Check all dashboards without Kibana: their grids and links, that what is filtered on is a field, every query.
 
     With a cluster each query is run: it must be valid, use only fields that are mapped, and give every column that its
-    panel names. An API key is that of the section `elastic`. Exit code 1: something is wrong.
+    panel names. An API key is that of the section `elastic`. Exit code 1: something is wrong; 3: nothing is, but not
+    every query could be run, for an index is not there yet or the cluster has no ES|QL.
 
     Example: `funnelgate dashboards check --elasticsearch http://127.0.0.1:9200 --json`
     """
@@ -97,8 +98,9 @@ def check(
         for line in (*report.problems, *(f"not run: {one}" for one in report.not_run)):
             typer.echo(line)
         counts = f"{report.dashboards} dashboards, {report.panels} panels, {report.queries_run} queries run"
-        typer.echo(f"{counts}: {len(report.problems) or 'no'} problems")
-    raise typer.Exit(EXIT_FAILED if report.problems else EXIT_OK)
+        left = f", {len(report.not_run)} not run" if report.not_run else ""
+        typer.echo(f"{counts}{left}: {len(report.problems) or 'no'} problems")
+    raise typer.Exit(EXIT_FAILED if report.problems else EXIT_INCONCLUSIVE if report.not_run else EXIT_OK)
 
 
 def deploy(

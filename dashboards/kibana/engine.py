@@ -15,6 +15,8 @@ DAYS = 400
 """How far back the time range of a check goes."""
 SECONDS = 30.0
 """How long a query may take."""
+_NO_ENGINE = 405
+"""What a server without ES|QL answers: it takes `_query` for the name of an index, which nobody may POST (9.5.3)."""
 _PLAIN = {"accept": "application/json", "content-type": "application/json"}
 """The client's own media type names its major version, and an 8.x server refuses 9."""
 
@@ -63,7 +65,7 @@ def engine(client: Elasticsearch, *, now: datetime | None = None, seconds: float
         ConfigError: it refuses the key.
     """
     from elastic_transport import ConnectionTimeout
-    from elasticsearch import BadRequestError, NotFoundError
+    from elasticsearch import ApiError, BadRequestError, NotFoundError
 
     from reporting.elastic.client import cluster_errors, url_of
 
@@ -75,6 +77,10 @@ def engine(client: Elasticsearch, *, now: datetime | None = None, seconds: float
                 found = run(client, query, last - timedelta(days=DAYS), last, seconds=seconds)
             except (BadRequestError, NotFoundError) as error:
                 return Answer(error=_reason(error))
+            except ApiError as error:
+                if error.status_code != _NO_ENGINE:
+                    raise
+                return Answer(error=_reason(error), has_engine=False)
             except ConnectionTimeout:
                 return Answer(error="was not answered in time")
         if found.get("is_partial"):

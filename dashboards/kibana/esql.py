@@ -45,6 +45,16 @@ class Names(NamedTuple):
         return spec is not None and (metric is None or metric in spec.metrics)
 
 
+def board_id(prefix: str, short: str) -> str:
+    """Return a dashboard's id in Kibana: lower-case letters, digits, `_` and `-` only.
+
+    Example:
+        >>> board_id("shop.test", "funnel")
+        'shop-test-funnel'
+    """
+    return f"{prefix.replace('.', '-')}-{short}"
+
+
 def pipe(*commands: str) -> str:
     """Return a query: one command a line, and at its end a LIMIT where it has none.
 

@@ -19,6 +19,7 @@ from dashboards.page.cards import (
     VerdictCard,
     WindowCard,
 )
+from dashboards.page.links import Kibana
 
 Plain = Mapping[str, Any]
 """The fields of a card, by name."""
@@ -49,7 +50,7 @@ class HandedSources:
         ValidationError: an adapter answers with other fields than the page knows; a test holds them together.
     """
 
-    def __init__(self, adapters: Adapters, kibana: str | None = None):
+    def __init__(self, adapters: Adapters, kibana: Kibana | None = None):
         self._of = adapters
         self.kibana = kibana
 

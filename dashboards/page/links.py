@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from datetime import date as Date
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
+
+from dashboards.kibana.esql import board_id
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 _EPISODE = re.compile(r"[0-9a-f]{10}-\d{8}T\d{12}Z")
@@ -33,7 +39,12 @@ def anchor(*parts: str) -> str:
         >>> anchor("dedup", "all", "a b")
         'dedup/all/a%20b'
     """
-    return "/".join(quote(part, safe="") for part in parts)
+    return "/".join([_quoted(part) for part in parts])
+
+
+@lru_cache(maxsize=1 << 14)  # 9,000 leaves on one page share some hundred names
+def _quoted(part: str) -> str:
+    return quote(part, safe="")
 
 
 def day_path(day: Date) -> str:
@@ -71,31 +82,69 @@ def incident_path(episode: str) -> str:
     return f"incident/{episode if _EPISODE.fullmatch(episode) else slug(episode)}.html"
 
 
+def verdict_path(verdict_id: str) -> str:
+    """Return where a verdict's rules stand on the page of the gate."""
+    return f"gate.html#{anchor(verdict_id)}"
+
+
+def address_from(beside: Path | None, home: str | None, folder: Path, path: str) -> str | None:
+    """Return what leads to a page from a file that is none of the pages; None where that is not known.
+
+    Args:
+        beside: Folder of that file; None: it is not on this machine's disk.
+        home: Address of all pages, or their folder.
+        folder: What `home` is relative to where it is a folder.
+        path: Of the page: `gate.html#verdict-1`.
+
+    Example:
+        >>> address_from(Path("/shop/lake/evaluate"), "page", Path("/shop"), "gate.html")
+        '../../page/gate.html'
+        >>> address_from(None, "https://pages.example/", Path("/shop"), "gate.html")
+        'https://pages.example/gate.html'
+    """
+    if home is None:
+        return None
+    if "://" in home:
+        return f"{home.rstrip('/')}/{path}"
+    if beside is None:
+        return None
+    return f"{quote(Path(os.path.relpath((folder / home).resolve(), beside.resolve())).as_posix())}/{path}"
+
+
 def up(path: str) -> str:
     """Return what leads from a page back to the folder of all pages: "" or "../"."""
     return "../" * path.count("/")
 
 
-def kibana_home(url: str | None, space: str) -> str | None:
-    """Return the address of a space of Kibana, without a user or password; None where there is no Kibana.
+class Kibana(NamedTuple):
+    """Where this project's dashboards are."""
+
+    home: str
+    """Address of the space: `https://kibana.example/s/search`."""
+    prefix: str
+    """`elastic.prefix`: what the ids of the dashboards begin with."""
+
+
+def kibana_of(url: str | None, space: str, prefix: str) -> Kibana | None:
+    """Return where the dashboards of a prefix are, without a user or password; None where there is no Kibana.
 
     Example:
-        >>> kibana_home("https://me:geheim@kibana.example:5601/", "search")
+        >>> kibana_of("https://me:geheim@kibana.example:5601/", "search", "shop").home
         'https://kibana.example:5601/s/search'
     """
     if url is None:
         return None
     parts = urlsplit(url)
     base = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
-    return base if space == "default" else f"{base}/s/{quote(space, safe='')}"
+    return Kibana(base if space == "default" else f"{base}/s/{quote(space, safe='')}", prefix)
 
 
-def kibana_address(base: str, board: str, first: Date, last: Date, filters: Mapping[str, str]) -> str:
+def kibana_address(kibana: Kibana, board: str, first: Date, last: Date, filters: Mapping[str, str]) -> str:
     """Return a dashboard of Kibana with its time range and filters set.
 
     Args:
-        base: `https://kibana.example/s/search`.
-        board: Id of the dashboard: `funnelgate-funnel`.
+        kibana: Where it is.
+        board: Its short name in the catalogue: `funnel`.
         first: The first day.
         last: The last day, included.
         filters: Field to value; a value of "all" does not restrict.
@@ -105,7 +154,7 @@ def kibana_address(base: str, board: str, first: Date, last: Date, filters: Mapp
     state = f"_g=({quote(range_, safe=':(),')})"
     if chosen:
         state += f"&_a=(filters:!({quote(','.join(chosen), safe=':(),!')}))"
-    return f"{base.rstrip('/')}/app/dashboards#/view/{quote(board, safe='')}?{state}"
+    return f"{kibana.home}/app/dashboards#/view/{quote(board_id(kibana.prefix, board), safe='')}?{state}"
 
 
 def _rison(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dashboards.page.links import (
+    Kibana,
     anchor,
     compare_path,
     day_path,
@@ -45,7 +46,7 @@ class Site(NamedTuple):
     made_at: datetime
     has: Callable[[str], bool]
     """Whether there is a page of a path; live there always is."""
-    kibana: str | None = None
+    kibana: Kibana | None = None
     newest: Date | None = None
     """The day that `index.html` is about."""
     project: str | None = None

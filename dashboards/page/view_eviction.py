@@ -9,7 +9,7 @@ from dashboards.page.render import Page
 from dashboards.page.routes import parse_day
 
 if TYPE_CHECKING:
-    from dashboards.page.cards import EvictionCard
+    from dashboards.page.cards import EvictionCard, EvictionReason
     from dashboards.page.desk import Desk
 
 
@@ -40,8 +40,16 @@ def _page(desk: Desk, path: str, card: EvictionCard | None) -> Page:
         "Eviction" if card is None else f"Eviction of {card.date.isoformat()}",
         {
             "card": card,
+            "sections": [_under_its_heading(one) for one in sections],
             "going": sum(one.count for one in sections if not one.keeps),
             "staying": sum(one.count for one in sections if one.keeps),
             "others": [(day, eviction_path(day)) for day in desk.shown_days if card is None or day != card.date],
         },
     )
+
+
+def _under_its_heading(section: EvictionReason) -> EvictionReason:
+    """Return a section without the word of its heading before each sentence."""
+    word = "stays: " if section.keeps else "goes: "
+    shown = tuple(one.model_copy(update={"detail": one.detail.removeprefix(word)}) for one in section.shown)
+    return section.model_copy(update={"shown": shown})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dashboards.page.cards import IncidentCard
-from dashboards.page.links import incident_path, kibana_address
+from dashboards.page.links import Kibana, incident_path, kibana_address
 from dashboards.page.render import Page
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def page(desk: Desk, name: str) -> Page | None:
             "more_records": max(0, len(lines) - MOST_RECORDS),
             "reasons": _reasons(desk, card),
             "related": related,
-            "kibana": list(_kibana(desk.sources.kibana, card)),
+            "kibana": list(_kibana(desk.sources.kibana, card, lines)),
             "outside": [Outside(*one) for one in card.links if one[1].startswith(("https://", "http://"))],
             "told": [one for one in card.links if not one[1].startswith(("https://", "http://"))],
             "longest": max((abs(one.missing) for one in card.causes), default=0.0),
@@ -151,19 +151,25 @@ def _reasons(desk: Desk, card: IncidentCard) -> list[tuple[str, str, int]]:
     ]
 
 
-def _kibana(base: str | None, card: IncidentCard) -> Iterator[Outside]:
-    """Yield the dashboards of Kibana with the incident's day, task and leaves set."""
-    if base is None:
+def _kibana(kibana: Kibana | None, card: IncidentCard, lines: Sequence[RecordLine]) -> Iterator[Outside]:
+    """Yield the dashboards of Kibana with the incident's day, task and leaves set.
+
+    A line of a log has the time of the work, which may be days after the business day.
+    """
+    if kibana is None:
         return
     where = {"task": card.task, **_single(card)}
+    moments = [moment for line in lines for moment in (line.record.started_at, line.record.reported_at)]
+    worked = {moment.date() for moment in (*moments, card.opened_at)}
+    logged = {f"funnelgate.{name}": value for name, value in {**where, "date": card.date.isoformat()}.items()}
     boards: Sequence[tuple[str, str, Mapping[str, str]]] = (
-        ("Funnel of the task", "funnelgate-funnel", where),
-        ("Task graph of the day", "funnelgate-graph", {}),
-        ("Incidents of the task", "funnelgate-incidents", {"task": card.task}),
-        ("Logs of the leaf", "funnelgate-logs", {f"funnelgate.{name}": value for name, value in where.items()}),
+        ("Funnel of the task", "funnel", where),
+        ("Task graph of the day", "graph", {}),
+        ("Incidents of the task", "incidents", {"task": card.task}),
     )
     for name, board, filters in boards:
-        yield Outside(name, kibana_address(base, board, card.date, card.date, filters))
+        yield Outside(name, kibana_address(kibana, board, card.date, card.date, filters))
+    yield Outside("Logs of the leaf", kibana_address(kibana, "logs", min(worked), max(worked), logged))
 
 
 def _single(card: IncidentCard) -> dict[str, str]:

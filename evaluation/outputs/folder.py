@@ -40,6 +40,7 @@ class Evidence:
         candidate: What was judged.
         baselines: `release`, `champion`, where given, in this order.
         day: Which pictures are live; None: the set's own day.
+        page: Address of the page that shows this verdict among others; None: none is known.
     """
 
     verdict: GateVerdict
@@ -47,6 +48,7 @@ class Evidence:
     candidate: Measured
     baselines: Mapping[str, Measured]
     day: Date | None = None
+    page: str | None = None
 
     @cached_property
     def k(self) -> int:
@@ -100,6 +102,7 @@ def write_outputs(
     folder: Path,
     day: Date | None = None,
     picture: ReadPicture | None = None,
+    page: str | None = None,
 ) -> tuple[Path, ...]:
     """Write verdict.json, junit.xml, summary.md, report.html and per_query.parquet.
 
@@ -116,6 +119,7 @@ def write_outputs(
         folder: Where; made if missing, files of these names are replaced, others left alone.
         day: Which pictures are live; None: the set's own day.
         picture: How to read a picture; None: from the set's root.
+        page: Where the report leads to beside itself: the page of the gate; None: nowhere.
 
     Returns:
         The paths, verdict.json first.
@@ -125,7 +129,7 @@ def write_outputs(
     """
     both = {"release": release, "champion": champion}
     given = {role: measured for role, measured in both.items() if measured is not None}
-    files = _contents(Evidence(verdict, evalset, candidate, given, day), picture)
+    files = _contents(Evidence(verdict, evalset, candidate, given, day, page), picture)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _appear(folder, files)

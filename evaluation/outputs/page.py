@@ -143,6 +143,7 @@ def _context(evidence: Evidence, picture: ReadPicture | None) -> dict[str, Any]:
         "facts": _facts(evidence),
         "waived": [rule for rule in verdict.rules if rule.waiver is not None],
         "reproduce": reproduce_command(verdict),
+        "page": evidence.page,
     }
 
 

@@ -59,6 +59,8 @@ run:
   source: arrivals/source/{date}.csv
 checks:
   rules: checks.yaml
+web:
+  address: page
 """
 
 

@@ -22,6 +22,8 @@ from reporting.topology import Topology
 from reporting.verdict import Verdict
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
     from sqlalchemy import Connection
 
@@ -58,8 +60,8 @@ class Services(Protocol):
             redone: Answers the days of its plan; only asked where there is something to wait for.
         """
 
-    def judge(self, candidate: Any, settings: Any) -> Judgement:
-        """Decide whether a candidate's indexes may be released."""
+    def judge(self, candidate: Any, settings: Any, folder: Path | None = None) -> Judgement:
+        """Decide whether a candidate's indexes may be released; the files are to lie in `folder`, where it is local."""
 
 
 class LeafContext:

@@ -52,7 +52,7 @@ def run(leaf: LeafContext, settings: Settings) -> None:
                 f"{leaf.key}: ks {settings.ks}: declare the metric {name} of task evaluate in pipeline.yaml"
             )
     candidate = candidate_of(leaf)
-    judgement = leaf.services.judge(candidate, settings)
+    judgement = leaf.services.judge(candidate, settings, leaf.lake.local(leaf.folder))
     leaf.books.take(judgement.queries)
     drops: list[Drop] = [(query, "unanswered", "no result") for query in judgement.unanswered]
     write_drops(leaf, drops)

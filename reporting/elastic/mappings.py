@@ -13,8 +13,11 @@ from typing import Any, Literal
 
 from reporting.elastic.names import Kind, pattern_of
 
-SCHEMA = 1
-"""Of the mappings: raised when documents of an older release can no longer be read. Kept in `_meta` of each index."""
+SCHEMA = 2
+"""Of the mappings, kept in `_meta` of each index: raised with each new field, so that shippers ask for `records setup`.
+
+2: `versions_by` of records, which ES|QL can read; `versions` are of the type `flattened`, which it cannot.
+"""
 
 Json = dict[str, Any]
 

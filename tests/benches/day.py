@@ -73,7 +73,7 @@ class _NoServices:
     def held(self, connection: object, key: object, redone: object) -> None:
         """Nothing is held."""
 
-    def judge(self, candidate: object, settings: object) -> object:
+    def judge(self, candidate: object, settings: object, folder: object) -> object:
         raise AssertionError("the benchmarks stop before evaluate")
 
 

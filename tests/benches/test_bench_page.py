@@ -22,11 +22,11 @@ from dashboards.page.kept import Kept
 from dashboards.page.links import day_path, leaves_path
 from dashboards.page.render import render
 from dashboards.page.routes import page_at
-from dashboards.page.sources import NoSources
 from reporting.key import RunKey
 from reporting.stores.sql import SqlStore
 from reporting.testing import make_record
 from tests.benches.many_days import DAY, NOW, chain, fill
+from tests.dashboards.page.no_sources import NoSources
 
 DAYS = int(os.environ.get("FUNNELGATE_BENCH_PAGE_DAYS", "60"))
 TOPOLOGY = chain(30)

@@ -66,6 +66,8 @@ def judged_project(folder: Path) -> Project:
     (folder / "catalog.csv").write_text("\n".join(catalog) + "\n")
     (folder / "gate.yaml").write_text(GATE)
     project.configure(evaluate={"queries": "queries.csv", "gate": "gate.yaml"})
+    settings = folder / "funnelgate.yaml"
+    settings.write_text(f"{settings.read_text()}web: {{address: the page}}\n")
     return project
 
 

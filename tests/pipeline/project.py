@@ -135,7 +135,7 @@ class Project:
                 store=store,
                 lake=Lake(str(self.folder / "lake")),
                 topology=with_absolute_paths(Topology.load(self.folder / "pipeline.yaml"), self.folder),
-                services=funnelgate.Services(),
+                services=funnelgate.Context(self.folder / "funnelgate.yaml").services,
                 settings=RunSettings(**(settings["run"] | run)),
                 folder=self.folder,
                 config=self.folder / "funnelgate.yaml",

@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import pytest
 
+import funnelgate
+from dashboards.page.desk import Desk
+from dashboards.page.static import write_site
 from pipeline.release.champion import promote, promotion
 from pipeline.release.pointer import current
 from pipeline.release.withheld import Withheld, withhold
@@ -103,6 +108,28 @@ def test_the_five_outputs_are_files_of_the_partition_and_the_evidence_is_theirs(
     } - ({"candidate/front", "release/front"} if "front" not in verdict.inputs else set())  # fmt: skip
     assert {f"candidate/{name}": sha for name, sha in verdict.inputs.items()}.items() <= said["inputs"].items()
     assert "data:image" in page  # pictures of the queries
+
+
+def test_the_gates_report_and_its_page_lead_to_each_other_wherever_the_project_lies(
+    two_days: Ran, copy_of: Copy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = copy_of(two_days.project)
+    monkeypatch.chdir(project.folder)
+    root = funnelgate.Context(None)
+    at = dt.datetime(2026, 11, 5, tzinfo=dt.UTC)
+    write_site(
+        Desk(root.store, root.topology, root.page_sources(), at), project.folder / "the page", project=project.folder
+    )
+    gate = (project.folder / "the page" / "gate.html").resolve()
+    for plan in two_days.plans:
+        verdict = verdict_of(root.place, plan.planid)
+        report = Path(root.place.lake.full(f"{partition_of(root.place, 'evaluate', verdict.date).folder}/report.html"))
+        (there,) = re.findall(r'<a href="([^"#][^"]*)">All verdicts', report.read_text())
+        path, _, place_of_verdict = there.partition("#")
+        assert (report.parent / unquote(path)).resolve() == gate
+        assert f'id="{place_of_verdict}"' in gate.read_text()
+        back = [unquote(one) for one in re.findall(r'href="([^"]*report\.html)"', gate.read_text())]
+        assert report.resolve() in [(gate.parent / one).resolve() for one in back]
 
 
 def test_the_same_indexes_judged_against_themselves_differ_by_exactly_0(two_days: Ran) -> None:

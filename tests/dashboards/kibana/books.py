@@ -204,12 +204,24 @@ def _record(task: str, leaf: Leaf, planid: str, taken: int, source: random.Rando
         failed=failed,
         produced=produced,
         consumed=consumed,
-        versions={"code": "code-2" if leaf.date >= BROKEN else "code-1"},
+        versions=_versions(leaf),
         metrics={name: float(source.randint(1, 1000)) for name in spec.metrics if not name.endswith("*")},
         started_at=started,
         finished_at=finished,
         reported_at=finished,
     )
+
+
+def _versions(leaf: Leaf) -> dict[str, str]:
+    """Return what a record names: nothing, its own code and more, or a model that changes within a plan."""
+    if leaf.task == "quality":
+        return {}
+    if leaf.task == "embed":
+        return {
+            "model": "net|2, beta" if leaf.category == "hats" else "net=1",
+            "space": "1f" if leaf.date < BROKEN else "2f",
+        }
+    return {"code": "code-2" if leaf.date >= BROKEN else "code-1", "library": "äöü 鞋"}
 
 
 def _dropped(spec: TaskSpec, taken: int, source: random.Random) -> dict[str, int]:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 
-from dashboards.kibana.catalogue import board_id, build_all
+from dashboards.kibana.catalogue import build_all
 from dashboards.kibana.columns import asked
 from dashboards.kibana.engine import run
-from dashboards.kibana.esql import Names
+from dashboards.kibana.esql import Names, board_id
 from reporting.elastic.check_documents import evaluation_document, incident_document
 from reporting.elastic.client import connect
 from reporting.elastic.documents import (

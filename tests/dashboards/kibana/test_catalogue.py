@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dashboards.kibana.build import file_text, stale, write
-from dashboards.kibana.catalogue import BOARDS, board_id, build_all
-from dashboards.kibana.esql import Names, pipe, quoted, stage, stage_label
+from dashboards.kibana.catalogue import BOARDS, build_all
+from dashboards.kibana.esql import Names, board_id, pipe, quoted, stage, stage_label
 from dashboards.kibana.legacy import export_lines
 from dashboards.kibana.models.base import body_of
 from tests.dashboards.kibana.books import TOPOLOGY

@@ -129,6 +129,13 @@ def test_what_nobody_has_written_yet_is_told_as_not_run_but_records_must_be_ther
     assert all("records" in one for one in report.problems)
 
 
+def test_a_cluster_without_esql_says_nothing_of_any_query():
+    report = check(ALL, NAMES, lambda _: Answer(error="no handler found", has_engine=False))
+    assert (report.problems, report.queries_run) == ([], 0)
+    assert len(report.not_run) > 40
+    assert all(one.endswith("this cluster has no ES|QL") for one in report.not_run)
+
+
 def test_an_answer_that_is_cut_is_a_problem():
     report = check(ALL[:1], NAMES, lambda _: Answer(columns=("stage",), rows=10_000))
     assert any("cut at 10,000 rows" in one for one in report.problems)

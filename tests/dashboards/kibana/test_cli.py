@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
 import funnelgate
+from dashboards.kibana.check import Report
 from reporting.errors import ConfigError, FunnelgateError
 from tests.dashboards.kibana.fake_kibana import FakeKibana
 from tests.dashboards.kibana.test_check import SMALL
@@ -83,6 +84,25 @@ def test_check_of_a_cluster_that_is_not_there_is_a_failure_of_the_network(projec
     result = run("check", "--elasticsearch", gone.url)
     assert isinstance(result.exception, FunnelgateError)
     assert result.exception.exit_code == 4
+
+
+@pytest.mark.elasticsearch
+def test_check_of_a_cluster_that_can_run_no_query_is_inconclusive(project, elastic_url):
+    """Elasticsearch 9.5.3 as the tests start it: without the module of ES|QL."""
+    result = run("check", "--elasticsearch", elastic_url, "--json")
+    told = follows("dashboards-check", result.output)
+    assert (result.exit_code, told["problems"], told["queries_run"]) == (3, [], 0)
+    last = run("check", "--elasticsearch", elastic_url).output.splitlines()[-1]
+    assert last.endswith(f"0 queries run, {len(told['not_run'])} not run: no problems")
+
+
+@pytest.mark.parametrize(
+    ("problems", "not_run", "code"), [([], [], 0), ([], ["x"], 3), (["p"], ["x"], 1), (["p"], [], 1)]
+)
+def test_the_exit_code_of_check_is_the_worst_that_it_found(project, monkeypatch, problems, not_run, code):
+    told = Report(dashboards=1, panels=1, queries_run=1, problems=problems, not_run=not_run)
+    monkeypatch.setattr("dashboards.kibana.check.check", lambda *_: told)
+    assert run("check").exit_code == code
 
 
 def test_deploy_twice_then_diff_finds_everything_in_place(project):

@@ -166,21 +166,32 @@ def test_the_window_shows_the_metrics_of_its_tasks_and_why_items_left(shown: Sho
     assert {(day(row["date"]), row["why"]): row["items"] for row in shown.rows("window", "reasons")} == reasons
 
 
-def test_throughput_is_by_the_code_of_the_plan_that_counts(shown: Shown, store: SqlStore):
-    code = {plan.planid: plan.code_version or "(not known)" for plan in store.plans()}
+def test_throughput_is_by_the_versions_that_each_record_that_counts_names(shown: Shown, store: SqlStore):
+    codes = {plan.planid: plan.code_version for plan in store.plans()}
     items, leaves = Counter[Any](), Counter[Any]()
     seconds: dict[Any, float] = defaultdict(float)
     for record in counting(store):
-        place = stage(record.key.task), code[record.key.planid]
+        named = {"code": codes[record.key.planid], **record.versions}
+        # the code of the plan stands first; a record's own stands where the alphabet puts it
+        own = sorted(f"{name}={version}" for name, version in record.versions.items())
+        words = own if "code" in record.versions else [f"code={named['code']}", *own]
+        place = stage(record.key.task), ", ".join(words)
         items[place] += record.output
         seconds[place] += record.seconds
         leaves[place] += 1
     rows = shown.rows("throughput", "versions")
     assert {
-        (row["stage"], row["code"]): (row["items"], row["busy_seconds"], row["leaves"], row["per_second"])
+        (row["stage"], row["version"]): (row["items"], row["busy_seconds"], row["leaves"], row["per_second"])
         for row in rows
     } == {key: (items[key], seconds[key], leaves[key], pytest.approx(items[key] / seconds[key])) for key in items}
-    assert len({code for _, code in items}) == 2
+    assert len(rows) == len(items)
+    # A repair with the plan's code-2 says itself that it ran code-1; quality names no version at all.
+    assert ("embed", 4) in Counter(name.split()[1] for name, _ in items).items()
+    assert {version for name, version in items if name.endswith(" quality")} == {"code=code-1", "code=code-2"}
+    drawn = shown.rows("throughput", "versions-chart")
+    assert {(row["stage"], row["version"]): row["per_second"] for row in drawn} == {
+        (row["stage"], row["version"]): row["per_second"] for row in rows
+    }
 
 
 def test_the_logs_are_those_of_the_leaf_that_is_chosen(shown: Shown):

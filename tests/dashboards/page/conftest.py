@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pytest
 
 from dashboards.page.desk import Desk
-from dashboards.page.sources import NoSources
 from dashboards.page.static import write_site
 from reporting.stores.sql import SqlStore
 from tests.dashboards.page import world
+from tests.dashboards.page.no_sources import NoSources
 from tests.pipeline.conftest import copy_of, three_days
 
 __all__ = ["copy_of", "made", "three_days"]

@@ -17,12 +17,13 @@ from dashboards.page.cards import (
     WindowCard,
 )
 from dashboards.page.desk import Desk
+from dashboards.page.links import Kibana
 from dashboards.page.render import Site, render
 from dashboards.page.routes import page_at
-from dashboards.page.sources import NoSources
 from reporting.stores.memory import MemoryStore
 from reporting.testing import DAY, make_plan, make_record
 from reporting.topology import Topology
+from tests.dashboards.page.no_sources import NoSources
 from tests.dashboards.page.seen import Seen, seen
 
 NOW = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -35,7 +36,7 @@ GRAPH = Topology.model_validate(
 class Told(NoSources):
     """Sources that answer with what they were given."""
 
-    def __init__(self, kibana: str | None = None, **cards: Any):
+    def __init__(self, kibana: Kibana | None = None, **cards: Any):
         self.kibana = kibana
         self._cards = cards
 
@@ -84,7 +85,7 @@ def small_store() -> MemoryStore:
     return store
 
 
-def made_desk(kibana: str | None = None, **cards: Any) -> Desk:
+def made_desk(kibana: Kibana | None = None, **cards: Any) -> Desk:
     """Return a desk over `small_store` with some cards."""
     return Desk(small_store(), GRAPH, Told(kibana, **cards), NOW)
 

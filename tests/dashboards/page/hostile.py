@@ -22,6 +22,7 @@ from dashboards.page.cards import (
     VerdictCard,
     WindowCard,
 )
+from dashboards.page.links import Kibana
 from tests.dashboards.page.world import NEWEST
 
 SCRIPT = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -45,7 +46,7 @@ def filled(wanted: Any, day: Date) -> Any:  # of whatever type is wanted
 class HostileSources:
     """Every source answers with one card that is full of markup."""
 
-    kibana: str | None = "https://kibana.example/s/x"
+    kibana: Kibana | None = Kibana("https://kibana.example/s/x", "shop")
 
     def incidents(self, first: Date, last: Date) -> list[IncidentCard]:
         return [filled(IncidentCard, NEWEST)]

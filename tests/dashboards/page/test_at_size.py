@@ -15,11 +15,11 @@ from dashboards.page.kept import Kept
 from dashboards.page.links import day_path, leaves_path
 from dashboards.page.render import render
 from dashboards.page.routes import page_at
-from dashboards.page.sources import NoSources
 from dashboards.page.static import write_site
 from reporting.record import TaskRecord
 from reporting.stores.sql import SqlStore
 from tests.benches.many_days import DAY, NOW, chain, fill
+from tests.dashboards.page.no_sources import NoSources
 
 pytestmark = pytest.mark.slow
 TASKS, CATEGORIES, PACKAGES, DAYS = 30, 10, 30, 35

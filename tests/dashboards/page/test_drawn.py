@@ -14,7 +14,7 @@ from dashboards.page import view_leaves
 from dashboards.page.compared import compare_days
 from dashboards.page.funnels import funnel_streams, streams
 from dashboards.page.layered import BOX_HEIGHT, BOX_WIDTH, layout
-from dashboards.page.links import anchor, kibana_address, kibana_home, slug
+from dashboards.page.links import Kibana, anchor, kibana_address, kibana_of, slug
 from dashboards.page.matrix import MOST_ROWS, matrix
 from dashboards.page.pairs import compare_plans
 from dashboards.page.relations import edges_of
@@ -167,17 +167,17 @@ def test_an_anchor_keeps_the_parts_of_a_key_apart():
 
 
 def test_kibana_opens_with_time_and_filters_set():
-    base = kibana_home("https://me:geheim@kibana.example:5601/base/", "search")
-    assert base == "https://kibana.example:5601/base/s/search"
+    kibana = kibana_of("https://me:geheim@kibana.example:5601/base/", "search", "shop.test")
+    assert kibana == Kibana("https://kibana.example:5601/base/s/search", "shop.test")
     filters = {"task": "it's!", "category": "all"}
-    found = kibana_address(base, "funnelgate-funnel", Date(2026, 11, 1), Date(2026, 11, 2), filters)
+    found = kibana_address(kibana, "funnel", Date(2026, 11, 1), Date(2026, 11, 2), filters)
     parts = urlsplit(found)
     state = parse_qs(urlsplit(parts.fragment).query)
-    assert parts.fragment.startswith("/view/funnelgate-funnel?")
+    assert parts.fragment.startswith("/view/shop-test-funnel?")
     assert state["_g"] == ["(time:(from:'2026-11-01T00:00:00.000Z',to:'2026-11-02T23:59:59.999Z'))"]
     assert state["_a"] == ["(filters:!((query:(match_phrase:(task:'it!'s!!')))))"]
-    assert kibana_home(None, "default") is None
-    assert kibana_home("http://127.0.0.1:5601", "default") == "http://127.0.0.1:5601"
+    assert kibana_of(None, "default", "funnelgate") is None
+    assert kibana_of("http://127.0.0.1:5601", "default", "x") == Kibana("http://127.0.0.1:5601", "x")
 
 
 def test_shares_are_never_rounded_to_all_or_none():

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from dashboards.page.desk import Desk
-from dashboards.page.sources import NoSources
 from dashboards.page.static import write_site
 from reporting.testing import make_record
 from tests.benches import many_days
@@ -17,9 +16,12 @@ from tests.benches.many_days import chain, fill
 from tests.dashboards.page import world
 from tests.dashboards.page.browser import Browser, browser
 from tests.dashboards.page.hostile import HostileSources
+from tests.dashboards.page.no_sources import NoSources
 
 pytestmark = [pytest.mark.slow, pytest.mark.chromium]
 PHONE, DESK = 390, 1440
+PAPER = 703
+"""CSS pixels between the margins of A4."""
 READABLE = 4.5
 """Contrast of text that WCAG 2.2 asks for (1.4.3, level AA)."""
 
@@ -165,6 +167,15 @@ def test_on_paper_words_are_dark_on_white_and_nothing_is_cut_off(tab: Browser, p
         assert tab.ask(UNSEEN) == [], page.name
         cut = "[...document.querySelectorAll('.scroll')].filter(one => getComputedStyle(one).overflowX !== 'visible')"
         assert tab.ask(f"{cut}.length") == 0, page.name
+
+
+def test_no_table_is_wider_than_a_sheet_of_paper(tab: Browser, pages: list[Path]) -> None:
+    """Chromium shrinks a page that is too wide, to 80 % at most, and cuts the rest: a table of 20 tasks lost three."""
+    tab.look(PAPER, media="print")
+    for page in pages:
+        tab.open(page.as_uri())
+        found = tab.ask(OVERFLOWING)
+        assert found["scroll"] <= PAPER / 0.8, page.name
 
 
 @pytest.mark.parametrize("name", ["index.html", f"day/{world.NEWEST}.html", "gate.html", "incidents.html"])

@@ -6,7 +6,8 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -20,11 +21,14 @@ from checks.lifecycle import step
 from checks.result import Result, Status, status_of
 from checks.run import Run, book_unchanged
 from checks.run import _write as write_run
-from dashboards.kibana.catalogue import BOARDS, board_id
+from dashboards.kibana.catalogue import build_all
+from dashboards.kibana.esql import Names
 from dashboards.page.cards import Cause, CheckDay, IncidentCard, Step
-from dashboards.page.links import anchor, incident_path
+from dashboards.page.desk import Desk
+from dashboards.page.links import Kibana, anchor, day_path, incident_path, leaves_path
 from reporting.stores import open_store
 from reporting.stores.sql import SqlStore
+from reporting.testing import make_record
 from tests.checks.broken import DAY as BROKEN_DAY
 from tests.checks.broken import GRAPH, NOW, result
 from tests.dashboards.page.desks import DAY, SCRIPT, hostile, html_of, made_desk, shown
@@ -33,6 +37,8 @@ from tests.dashboards.page.desks import NOW as MADE_AT
 _ROWS = "SELECT episode, state, opened_at FROM incident"
 NEXT_DAY = BROKEN_DAY + timedelta(days=1)
 EPISODE = "9241236bc8-20261101T070000000000Z"
+NEXT = DAY + timedelta(days=1)
+KIBANA = Kibana("https://kibana.example/s/search", "shop.test")
 
 
 def card(episode: str = EPISODE, **changes: object) -> IncidentCard:
@@ -143,30 +149,71 @@ def test_what_is_known_to_have_no_picture_is_not_led_to() -> None:
 
 def test_links_to_kibana_have_the_day_and_the_leaf_as_filters_and_need_its_address() -> None:
     assert not any("kibana" in one for one in shown(made_desk(incidents=[card()]), incident_path(EPISODE)).links)
-    page = shown(made_desk("https://kibana.example/s/search", incidents=[card()]), incident_path(EPISODE))
+    page = shown(made_desk(KIBANA, incidents=[card()]), incident_path(EPISODE))
     links = [one for one in page.links if one.startswith("https://kibana.example/s/search/app/dashboards#/view/")]
-    funnel = unquote(urlsplit(next(one for one in links if "funnelgate-funnel" in one)).fragment)
+    funnel = unquote(urlsplit(next(one for one in links if "shop-test-funnel" in one)).fragment)
     assert f"from:'{DAY}T00:00:00.000Z'" in funnel
     assert f"to:'{DAY}T23:59:59.999Z'" in funnel
     assert "task:'quality'" in funnel
     assert "subinstance:'0002'" in funnel
-    assert any("funnelgate-logs" in one for one in links)
+    assert any("shop-test-logs" in one for one in links)
 
 
-def test_every_dashboard_and_filter_that_is_linked_to_is_there() -> None:
-    desk = made_desk("https://kibana.example", incidents=[card(group={"category": "bags"})])
-    fields = {
-        "funnelgate-funnel": mapped("records"),
-        "funnelgate-graph": mapped("records"),
-        "funnelgate-incidents": mapped("incidents"),
-        "funnelgate-logs": {f"funnelgate.{name}" for name in mapped("records")},
-    }
-    links = [unquote(one) for one in shown(desk, incident_path(EPISODE)).links if "/app/dashboards" in one]
-    assert len(links) == len(fields)
-    for one in links:
-        board = one.split("/view/")[1].split("?")[0]
-        assert board in {board_id("funnelgate", short) for short in BOARDS}
-        assert set(re.findall(r"match_phrase:\(([^:]+):", one)) <= fields[board]
+@pytest.mark.parametrize("prefix", ["funnelgate", "shop.test"])
+def test_every_dashboard_and_filter_that_a_page_links_to_is_there_under_any_prefix(prefix: str) -> None:
+    desk = made_desk(Kibana("https://kibana.example", prefix), incidents=[card(group={"category": "bags"})])
+    name_a_model(desk)
+    built = {one.id for one in build_all(Names(prefix, GRAPH))}
+    found = set()
+    for path in (incident_path(EPISODE), leaves_path(DAY), day_path(DAY), "index.html"):
+        links = kibana_links(desk, path)
+        assert links
+        for one in links:
+            board = one.split("/view/")[1].split("?")[0]
+            assert board in built
+            short = board.removeprefix(prefix.replace(".", "-") + "-")
+            fields = (
+                {f"funnelgate.{name}" for name in mapped("records")}
+                if short == "logs"
+                else mapped("incidents" if short == "incidents" else "records")
+            )
+            assert set(re.findall(r"match_phrase:\(([^:]+):", one)) <= fields
+            found.add(short)
+    assert found == {"funnel", "graph", "incidents", "logs"}
+
+
+def test_the_range_of_a_link_to_a_log_is_that_of_the_work_not_of_the_business_day() -> None:
+    desk = made_desk(KIBANA, incidents=[card()])
+    name_a_model(desk)
+    for path, first, last in (
+        (incident_path(EPISODE), DAY, NEXT),
+        (leaves_path(DAY), NEXT, NEXT + timedelta(days=1)),
+    ):
+        one = next(one for one in kibana_links(desk, path) if "shop-test-logs" in one)
+        assert f"from:'{first}T00:00:00.000Z',to:'{last}T23:59:59.999Z'" in one
+        assert f"funnelgate.date:'{DAY}'" in one
+
+
+def name_a_model(desk: Desk) -> None:
+    """Book a leaf with something to unfold, made on the day after its own and booked on the next."""
+    begun = datetime(NEXT.year, NEXT.month, NEXT.day, 3, tzinfo=UTC)
+    with desk.store.begin() as work:
+        work.put_record(
+            make_record(
+                "quality",
+                subinstance="0003",
+                versions={"model": "m"},
+                started_at=begun,
+                finished_at=begun,
+                reported_at=begun + timedelta(days=1),
+            )
+        )
+
+
+def kibana_links(desk: Desk, path: str) -> list[str]:
+    """Return where a page leads to in Kibana; that of all records leaves out end tags, as HTML allows."""
+    found = re.findall(r'href="([^"]*/app/dashboards[^"]*)"', html_of(desk, path))
+    return [unquote(unescape(one)) for one in found]
 
 
 def mapped(kind: str) -> set[str]:
@@ -238,8 +285,8 @@ def test_a_script_in_any_text_of_an_incident_is_text() -> None:
     )  # fmt: skip
     made = IncidentCard.model_validate(hostile(full.model_dump(), but=("episode",)))
     made = made.model_copy(update={"episode": EPISODE})
-    html = html_of(made_desk("https://kibana.example", incidents=[made]), incident_path(EPISODE))
+    html = html_of(made_desk(KIBANA, incidents=[made]), incident_path(EPISODE))
     assert "<script" not in html
-    page = shown(made_desk("https://kibana.example", incidents=[made]), incident_path(EPISODE))
+    page = shown(made_desk(KIBANA, incidents=[made]), incident_path(EPISODE))
     assert page.text.count(SCRIPT) > 20
     assert "script" not in shown(made_desk(incidents=[made]), "incidents.html").tags

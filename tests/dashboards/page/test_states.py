@@ -11,12 +11,12 @@ import pytest
 from dashboards.page.desk import Desk
 from dashboards.page.render import render
 from dashboards.page.routes import page_at, static_paths
-from dashboards.page.sources import NoSources
 from dashboards.page.static import write_site
 from reporting.errors import UsageError
 from reporting.stores.sql import SqlStore
 from tests.dashboards.page import world
 from tests.dashboards.page.markup import Markup
+from tests.dashboards.page.no_sources import NoSources
 
 DAY = world.NEWEST
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx
 
-from dashboards.page.sources import NoSources, Sources
+from dashboards.page.sources import Sources
 from dashboards.shelf import Books, Shelf
 from dashboards.web.app import make_app
 from dashboards.web.settings import WebSettings
 from reporting.stores.sql import SqlStore
 from tests.dashboards.page import world
+from tests.dashboards.page.no_sources import NoSources
 from tests.pipeline.http_server import client_of
 
 

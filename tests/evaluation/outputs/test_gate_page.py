@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
@@ -126,6 +127,13 @@ def test_a_picture_is_held_once_and_small(hostile):
             assert max(opened.size) <= SIDE
     used = {name for attrs in hostile.of_class("thumb") for name in attrs["class"].split() if name != "thumb"}
     assert used - {"none"} == {f"t{number}" for number, _ in images}
+
+
+@pytest.mark.parametrize("address", ["../../page/gate.html#verdict-1", "https://pages.example/gate.html#a%20b"])
+def test_the_page_leads_to_that_of_the_gate_where_it_is_known(address):
+    made = dataclasses.replace(evidence(small_set()), page=address)
+    found = [attrs["href"] for tag, attrs in Page(page_bytes(made).decode()).tags if tag == "a"]
+    assert [one for one in found if not one.startswith("#")] == [address]
 
 
 def test_the_page_says_how_many_it_leaves_out(monkeypatch):

@@ -72,6 +72,20 @@ def test_a_record_is_read_back_from_its_document_exactly(record):
     assert record_of(as_json) == record
 
 
+def test_each_version_that_a_record_names_is_one_keyword_whatever_stands_in_it():
+    record = make_record(versions={"space": "1f=2", "model": "net|2, beta"})
+    for source in (record_source(record), source_of_body(record.model_dump_json())):
+        assert source["versions_by"] == ["model=net|2, beta", "space=1f=2"]
+    assert record_source(make_record(versions={}))["versions_by"] == []
+
+
+def test_a_record_is_read_from_a_document_of_the_release_that_had_no_such_keywords():
+    record = make_record(versions={"model": "net"})
+    source = record_document("p", record).source
+    del source["versions_by"]
+    assert record_of(source) == record
+
+
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"key": {}}', "null", '{"key": null}', '{"key": {"task": "a"}}'])
 def test_json_that_is_no_record_is_refused(body):
     with pytest.raises((ValueError, KeyError, TypeError)):

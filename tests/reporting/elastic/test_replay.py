@@ -124,6 +124,25 @@ def test_documents_copied_without_their_versions_are_different_since_older_recor
     }
 
 
+def test_documents_of_the_release_that_did_not_write_versions_by_are_different_until_they_are_replayed(ledger):
+    booked = ledger.documents(Kind.RECORDS)
+    for kind in (Kind.RECORDS, Kind.EVENTS):
+        for hit in ledger.documents(kind).values():
+            older = {name: value for name, value in hit["_source"].items() if name != "versions_by"}
+            by_version = f"?version_type=external_gte&version={hit['_version']}" if kind is Kind.RECORDS else ""
+            index = hit["_index"].removeprefix(f"{ledger.prefix}-")
+            ledger.rest("PUT", f"{index}/_doc/{hit['_id']}{by_version}", older)
+    found = ledger.compare(examples=1000)
+    assert {(one.kind, one.what, one.fields) for one in found.examples} == {
+        ("records", "different", ("versions_by",)),
+        ("events", "different", ("versions_by",)),
+    }
+    assert found.kinds["records"].different == len(booked)
+    ledger.replay()
+    assert wrong(ledger.compare()) == (0, 0, 0)
+    assert ledger.documents(Kind.RECORDS).keys() == booked.keys()
+
+
 def test_after_a_replay_older_attempts_stay_out_and_the_next_emit_gets_in(ledger, tmp_path):
     """Delivered from the outbox of another store, so that nothing but the cluster decides."""
     for number, damage in enumerate(RECORD_DAMAGES):

@@ -227,9 +227,9 @@ def test_a_lookup_index_of_another_mode_is_refused(client: Elasticsearch, elasti
 def test_an_index_or_template_of_a_newer_release_is_refused(
     client: Elasticsearch, elastic_url: str, elastic_prefix: str
 ):
-    newer = index_mapping(Kind.PLANS, ()) | {"_meta": {"funnelgate_schema": 2}}
+    newer = index_mapping(Kind.PLANS, ()) | {"_meta": {"funnelgate_schema": 3}}
     make(elastic_url, f"{elastic_prefix}-plans", mappings=newer)
-    with pytest.raises(ConfigError, match="has schema 2 of a newer release, not 1; upgrade funnelgate"):
+    with pytest.raises(ConfigError, match="has schema 3 of a newer release, not 2; upgrade funnelgate"):
         setup(client, elastic_prefix, [])
     with pytest.raises(ConfigError, match="upgrade funnelgate"):
         require_setup(client, elastic_prefix)
@@ -303,8 +303,8 @@ def test_require_setup_says_what_to_run_where_nothing_is_there(client: Elasticse
     ("meta", "message"),
     [
         (None, "was made without the templates"),
-        ({"funnelgate_schema": 0}, "has schema 0, this release needs 1"),
-        ({"funnelgate_schema": 1, "kinds": ["events", "records"]}, "was set up before there were effective, .*run"),
+        ({"funnelgate_schema": 1}, "has schema 1, this release needs 2"),
+        ({"funnelgate_schema": 2, "kinds": ["events", "records"]}, "was set up before there were effective, .*run"),
     ],
 )
 def test_require_setup_refuses_what_this_release_did_not_make(
@@ -317,4 +317,4 @@ def test_require_setup_refuses_what_this_release_did_not_make(
 
 
 def test_the_schema_s_number_is_that_of_these_tests():
-    assert mappings.SCHEMA == 1
+    assert mappings.SCHEMA == 2
