@@ -117,7 +117,13 @@ class Context:
     @cached_property
     def services(self) -> Services:
         """What the pipeline needs of the other folders."""
-        return Services()
+        return Services(self.page_address)
+
+    def page_address(self, beside: Path | None, path: str) -> str | None:
+        """Return what leads to a page from a file in `beside`; None where that is not known."""
+        from dashboards.page.links import address_from
+
+        return address_from(beside, self.loaded.values.web.address, self.loaded.folder, path)
 
     @cached_property
     def place(self) -> Place:
@@ -178,7 +184,7 @@ class Context:
             return load_checks(rules or self.loaded.folder / (named or ""), self.topology)
         path = Path(checks.cli.__file__).parent / "rules" / "default.yaml"
         try:
-            return load_checks(path, self.topology)
+            return load_checks(path, self.topology, shipped=True)
         except ConfigError as error:
             raise ConfigError(
                 f"{error}\nthese are the checks of the task graph that comes with funnelgate; for a graph of your own "
@@ -194,15 +200,19 @@ class Context:
         """Return the sinks, ready to be sent to."""
         from checks.sinks.opening import open_sinks
 
-        return open_sinks(self.sinks, self.loaded.folder, os.environ, self.loaded.values.checks.links)
+        links, home = self.loaded.values.checks.links, self.loaded.values.web.address
+        if home is not None and "://" in home:
+            links = {"page": f"{home.rstrip('/')}/incident/{{episode}}.html", **links}
+        return open_sinks(self.sinks, self.loaded.folder, os.environ, links)
 
     def page_sources(self) -> HandedSources:
         """Return what the page needs of the other folders."""
         from checks import cards as of_checks
         from dashboards.page.handed import Adapters, HandedSources
-        from dashboards.page.links import kibana_home
+        from dashboards.page.links import kibana_of
         from evaluation.cards import verdict_cards
-        from pipeline.cards import evictions, galleries, releases, units
+        from pipeline.cards import evictions, releases, units
+        from pipeline.cards.kept_galleries import KeptGalleries
 
         store, place, log = self.store, self.place, self.loaded.values.log.path
         return HandedSources(
@@ -217,12 +227,12 @@ class Context:
                 releases=partial(releases.release_cards, place),
                 window=partial(releases.window_card, place),
                 storage=partial(releases.storage_cards, place),
-                galleries=partial(galleries.day_galleries, place),
+                galleries=KeptGalleries(place).of,
                 eviction=partial(evictions.eviction_card, place),
                 units=partial(units.unit_cards, store),
                 log_lines=partial(units.log_cards, None if log is None else self.loaded.folder / log),
             ),
-            kibana_home(self.loaded.values.kibana.url, self.loaded.values.kibana.space),
+            kibana_of(self.loaded.values.kibana.url, self.loaded.values.kibana.space, self.elastic.prefix),
         )
 
     def story_checks(self, config: Path) -> StoryChecks:
@@ -258,10 +268,18 @@ def _refuse_key_in_file(config: Path) -> None:
 
 
 class Services:
-    """What the pipeline's tasks and commands need of the other folders."""
+    """What the pipeline's tasks and commands need of the other folders.
 
-    def judge(self, candidate: Any, settings: Any) -> Any:
-        """Judge a candidate by the evaluation folder's gate."""
+    Args:
+        page_address: What leads to a page from a file in a folder.
+    """
+
+    def __init__(self, page_address: Callable[[Path | None, str], str | None] = lambda _folder, _path: None):
+        self._page_address = page_address
+
+    def judge(self, candidate: Any, settings: Any, folder: Path | None = None) -> Any:
+        """Judge a candidate by the evaluation folder's gate, whose report is to lie in `folder`."""
+        from dashboards.page.links import verdict_path
         from evaluation.release_gate import CatalogEntry, Subject, judge_release
         from pipeline.serve.candidate import baselines, picture_reader, probes, under_test
 
@@ -275,6 +293,7 @@ class Services:
             catalog=lambda: [CatalogEntry(*row) for row in judged.of_record(candidate.date)],
             probes=lambda: probes(judged, settings.probes),
             picture=picture_reader(judged),
+            page=lambda verdict_id: self._page_address(folder, verdict_path(verdict_id)),
         )
         return judge_release(subject, settings)
 

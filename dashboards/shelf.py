@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dashboards.page.desk import Desk
 from dashboards.page.kept import Kept
+from dashboards.page.links import day_path, leaves_path
+from dashboards.page.render import render
+from dashboards.page.routes import page_at
 from dashboards.page.sources import Sources
 from reporting.errors import FunnelgateError, StoreError
 from reporting.topology import Topology
@@ -18,6 +21,8 @@ from reporting.topology import Topology
 if TYPE_CHECKING:
     from reporting.stores.sql import SqlStore
 
+WARM_DAYS = 400
+"""Days whose sums are read ahead: a year in one table. One of 9,000 leaves takes the database 75 ms."""
 _LOG = logging.getLogger("funnelgate.web")
 
 
@@ -71,18 +76,27 @@ class Shelf:
             books, kept = self._books, self._kept
         return Serving(Desk(*books, self._clock(), kept=kept), books.store, kept)
 
-    def warm(self) -> None:
-        """Read in the background what the first requests will ask for: the newest day, and the sums of the overview."""
-        threading.Thread(target=self._warm, name="warm", daemon=True).start()
+    def warm(self) -> threading.Thread:
+        """Read in the background what requests will ask for, the newest first; return the thread, a daemon."""
+        thread = threading.Thread(target=self._warm, name="warm", daemon=True)
+        thread.start()
+        return thread
 
     def _warm(self) -> None:
         try:
             desk = self.serving().desk
-            if desk.newest is not None and desk.heat_span is not None:
-                desk.sums(*desk.heat_span)
-                desk.day(desk.newest)
+            if desk.newest is None:
+                return
+            for path in ("index.html", day_path(desk.newest), leaves_path(desk.newest)):
+                page = page_at(desk, path)
+                if page is not None:
+                    render(page, desk.site(live=True))
+            for day in list(reversed(desk.days))[:WARM_DAYS]:
+                kept = self.serving().kept
+                kept.sums(day, day)
+                kept.reasons(day, day)
         except FunnelgateError as error:
-            _LOG.warning("nothing is read ahead: %s", error)
+            _LOG.warning("not all is read ahead: %s", error)
 
 
 def _identity(store: SqlStore) -> tuple[int, int] | None:

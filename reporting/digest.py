@@ -62,6 +62,11 @@ class Digest:
             raise ValueError(f"digest {text!r} is not of the form count-sum-xor in hexadecimal")
         return cls(*(int(part, 16) for part in parts))
 
+    @staticmethod
+    def count_of(text: str) -> int:
+        """Return the count of a text that `parse` reads."""
+        return int(text.partition("-")[0], 16)
+
     def __add__(self, other: Digest) -> Digest:
         return Digest(self.count + other.count, (self.sum + other.sum) & _MASK, self.xor ^ other.xor)
 

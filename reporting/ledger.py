@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date as Date
+from typing import Protocol
 
 from reporting.balance import Books
-from reporting.stores.base import RecordQuery, RecordStore
+from reporting.plans import Leaf, Plan
+from reporting.record import TaskRecord
+from reporting.stores.base import RecordQuery
 from reporting.topology import Law, Topology
 
 
-def gather_books(store: RecordStore, topology: Topology, date_from: Date, date_to: Date) -> Books:
+class BookReader(Protocol):
+    """What the books are read from: any store is one."""
+
+    def plans(self, date_from: Date | None = None, date_to: Date | None = None) -> Sequence[Plan]:
+        """See `RecordStore.plans`."""
+
+    def records(self, query: RecordQuery) -> Sequence[TaskRecord]:
+        """See `RecordStore.records`."""
+
+    def expected(self, planid: str) -> set[Leaf]:
+        """See `RecordStore.expected`."""
+
+
+def gather_books(store: BookReader, topology: Topology, date_from: Date, date_to: Date) -> Books:
     """Read the records, plans and manifests of some days, and the records of other days that they consumed."""
     plans = store.plans(date_from, date_to)
     records = store.records(RecordQuery(date_from=date_from, date_to=date_to))

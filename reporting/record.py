@@ -116,8 +116,8 @@ class TaskRecord(BaseModel):
                 f" + failed {dict(self.failed)} (= {out}); every item must be booked exactly once"
             )
         for name, text, count in (("in", self.digest_in, self.input), ("out", self.digest_out, self.produced)):
-            if text is not None and Digest.parse(text).count != count:
-                raise ValueError(f"{self.key}: digest_{name} covers {Digest.parse(text).count} ids, booked are {count}")
+            if text is not None and (covered := Digest.count_of(text)) != count:
+                raise ValueError(f"{self.key}: digest_{name} covers {covered} ids, booked are {count}")
         if not self.attempt * EMITS_PER_ATTEMPT <= self.version < (self.attempt + 1) * EMITS_PER_ATTEMPT:
             raise ValueError(f"{self.key}: version {self.version} does not belong to attempt {self.attempt}")
         if self.finished_at < self.started_at:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dashboards.metrics.families import LEAF_STATES, OTHER, Figure
 from dashboards.page.facts import DayFacts
-from dashboards.page.sums import TaskSum
+from dashboards.page.sums import Reasons, TaskSum
 from reporting.effective import leaf_of
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 CLOSED_DAYS = 2
 """Days whose books are closed record by record: the one at work, and the last whole one."""
 
-Reasons = Callable[[Date], Mapping[str, Mapping[str, int]]]
-"""A day to each task's items by drop reason."""
+ReasonsOf = Callable[[Date], Reasons]
 
 
 def book_figures(serving: Serving, days: int) -> Iterator[Figure]:
@@ -33,7 +32,7 @@ def book_figures(serving: Serving, days: int) -> Iterator[Figure]:
         serving: Of this moment.
         days: How many of the newest planned days have figures of their own, >= 1.
     """
-    desk, reasons = serving.desk, cache(serving.kept.reasons)
+    desk, reasons = serving.desk, cache(lambda day: serving.kept.reasons(day, day))
     if not desk.days:
         return
     newest = desk.days[-1]
@@ -53,7 +52,7 @@ def book_figures(serving: Serving, days: int) -> Iterator[Figure]:
             yield Figure("day_leaves", sums.leaves, labels)
 
 
-def _newest(desk: Desk, facts: DayFacts, reasons: Reasons) -> Iterator[Figure]:
+def _newest(desk: Desk, facts: DayFacts, reasons: ReasonsOf) -> Iterator[Figure]:
     """Yield what is told of each task of the newest day, also of those that have not begun."""
     nothing = TaskSum(0, 0, 0, 0, 0, 0.0, 0)
     sums = desk.sums(facts.date, facts.date)
@@ -89,11 +88,9 @@ def _leaves(desk: Desk, facts: DayFacts) -> dict[str, tuple[int, int, int]]:
 
     Expected is what the manifest of a leaf's effective plan names; before its deadline too.
     """
-    manifests = {planid: desk.store.expected(planid) for planid in set(facts.planid.values())}
     there = {leaf_of(record.key) for record in facts.counting}
-    wanted = [leaf for leaf, planid in facts.planid.items() if leaf in manifests[planid]]
-    expected = Counter(leaf.task for leaf in wanted)
-    done = Counter(leaf.task for leaf in wanted if leaf in there)
+    expected = Counter(leaf.task for leaf in facts.expected)
+    done = Counter(leaf.task for leaf in facts.expected if leaf in there)
     return {task: (expected[task], done[task], expected[task] - done[task]) for task in desk.topology.order}
 
 

@@ -17,7 +17,7 @@ from dashboards.page.facts import DayFacts
 from dashboards.page.gather import gather_day
 from dashboards.page.render import Site
 from dashboards.page.sources import Sources
-from dashboards.page.sums import DaySums, day_sums
+from dashboards.page.sums import DaySums, Reasons, add_reasons, day_sums, reason_sums
 from reporting.plans import Plan
 from reporting.record import TaskRecord
 from reporting.stores.base import RecordQuery, RecordStore
@@ -125,8 +125,9 @@ class Desk:
 
     def records(self, plan: Plan) -> list[TaskRecord]:
         """Return the records of a plan whose tasks the graph knows, sorted by key."""
-        if all(day in self._days for day in plan.dates):
-            read = [one for day in plan.dates for one in self._days[day].records if one.key.planid == plan.planid]
+        # A server that keeps days is asked again for the same pair of plans; one of many days it would not keep.
+        if all(day in self._days for day in plan.dates) or (self._kept is not None and len(plan.dates) == 1):
+            read = [one for day in plan.dates for one in self.day(day).records if one.key.planid == plan.planid]
             return sorted(read, key=lambda one: one.key.parts())
         found = self.store.records(RecordQuery(planids=(plan.planid,)))
         return [one for one in found if one.key.task in self.topology.tasks]
@@ -142,6 +143,13 @@ class Desk:
             wider = wide if wide is not None and wide.first <= first and last <= wide.last else span
             self._sums[wider] = day_sums(self.store, self.plans, *wider)
         return {key: value for key, value in self._sums[wider].items() if key[0] in span}
+
+    def reasons(self, first: Date, last: Date) -> Reasons:
+        """Return what each task dropped for which reason, over some days."""
+        if self._kept is not None:
+            return self._kept.reasons(first, last)
+        by_day = reason_sums(self.store, self.plans, first, last, self.topology)
+        return add_reasons(self.topology, by_day.values())
 
     def site(self, *, live: bool = False) -> Site:
         """Return what every page knows of the others."""

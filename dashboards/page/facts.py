@@ -56,6 +56,8 @@ class DayFacts(NamedTuple):
     """Those that count."""
     planid: Mapping[Leaf, str]
     """The effective plan of every leaf that is expected or has a record."""
+    expected: frozenset[Leaf]
+    """Those that the manifest of their effective plan names."""
     funnel: tuple[FunnelRow, ...]
     balance: Balance
     relations: tuple[Relation, ...]

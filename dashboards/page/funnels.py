@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from dashboards.page.sums import DaySums, TaskSum
@@ -65,25 +65,21 @@ def _stage(row: FunnelRow, widest: int) -> Stage:
     return Stage(row, dropped, failed, bar, note)
 
 
-def rows_of_sums(
-    topology: Topology, sums: DaySums, dropped: Mapping[str, Mapping[str, int]], failed: Mapping[str, int]
-) -> list[FunnelRow]:
-    """Return the funnel of some days from sums of the database.
+def rows_of_sums(topology: Topology, sums: DaySums, dropped: Mapping[str, Mapping[str, int]]) -> list[FunnelRow]:
+    """Return the funnel of some days from sums of the database, which do not say which errors there were.
 
     Args:
         topology: Its tasks in order.
         sums: By day and task.
         dropped: Task to reason to items, over these days.
-        failed: Task to items that met an error: which, the sums do not say.
     """
     rows = []
+    totals = add_by_task(sums)
     for task in topology.order:
-        mine = [one for (_, name), one in sorted(sums.items()) if name == task]
-        if not mine:
+        total = totals.get(task)
+        if total is None:
             continue
-        total = add(mine)
         spec = topology.task(task)
-        errors = failed.get(task, 0)
         rows.append(
             FunnelRow(
                 task=task,
@@ -92,7 +88,7 @@ def rows_of_sums(
                 produced=total.produced,
                 kept_ratio=total.kept,
                 dropped=dict(dropped.get(task, {})),
-                failed={"errors": errors} if errors else {},
+                failed={"errors": total.failed} if total.failed else {},
                 unit_in=spec.unit_in,
                 unit_out=spec.unit_out,
                 leaves=total.leaves,
@@ -101,6 +97,9 @@ def rows_of_sums(
     return rows
 
 
-def add(sums: Sequence[TaskSum]) -> TaskSum:
-    """Return the sum of several, at least one."""
-    return TaskSum(*(sum(column) for column in zip(*sums, strict=True)))
+def add_by_task(sums: DaySums) -> dict[str, TaskSum]:
+    """Return each task's sum over all days."""
+    found: dict[str, list[TaskSum]] = {}
+    for (_, task), one in sums.items():
+        found.setdefault(task, []).append(one)
+    return {task: TaskSum(*(sum(column) for column in zip(*mine, strict=True))) for task, mine in found.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from datetime import date as Date
 from zoneinfo import ZoneInfo
@@ -12,14 +13,13 @@ from dashboards.page.relations import relations
 from reporting.balance import Books, balance
 from reporting.effective import EffectivePlans, leaf_of
 from reporting.funnel import funnel
-from reporting.ledger import gather_books
-from reporting.plans import Leaf
+from reporting.ledger import BookReader, gather_books
+from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
-from reporting.stores.base import RecordStore
 from reporting.topology import Topology
 
 
-def gather_day(store: RecordStore, topology: Topology, day: Date, now: datetime) -> DayFacts:
+def gather_day(store: BookReader, topology: Topology, day: Date, now: datetime) -> DayFacts:
     """Read a day as it is at a moment; see `read_day`."""
     return at(read_day(store, topology, day), now)
 
@@ -30,7 +30,7 @@ def at(facts: DayFacts, now: datetime) -> DayFacts:
     return facts._replace(late=late)
 
 
-def read_day(store: RecordStore, topology: Topology, day: Date) -> DayFacts:
+def read_day(store: BookReader, topology: Topology, day: Date) -> DayFacts:
     """Read a day, with every leaf that it owes, due or not; one without any plan has empty facts.
 
     Args:
@@ -43,9 +43,10 @@ def read_day(store: RecordStore, topology: Topology, day: Date) -> DayFacts:
     counting = [record for record in books.records if effective.counts(record.key)]
     planid = {
         leaf: found.planid
-        for leaf in sorted(_leaves(books, day))
+        for leaf in _leaves(books, day)
         if leaf.task in topology.tasks and (found := effective.of(leaf)) is not None
     }
+    expected = frozenset(leaf for leaf, plan in planid.items() if leaf in books.expected.get(plan, ()))
     closed = balance(topology, books)
     return DayFacts(
         date=day,
@@ -53,18 +54,17 @@ def read_day(store: RecordStore, topology: Topology, day: Date) -> DayFacts:
         records=tuple(books.records),
         counting=tuple(counting),
         planid=planid,
+        expected=expected,
         funnel=tuple(funnel(topology, counting)),
         balance=closed,
         relations=relations(topology, counting, closed.residuals),
-        late=tuple(_late(topology, books, planid, counting)),
+        late=tuple(_late(topology, books.plans, planid, expected, counting)),
     )
 
 
 def _known(topology: Topology, books: Books) -> Books:
     """Leave out tasks that the graph no longer has: a renamed task's old days must not stop the page."""
-    return books.model_copy(
-        update={"records": [record for record in books.records if record.key.task in topology.tasks]}
-    )
+    return replace(books, records=[record for record in books.records if record.key.task in topology.tasks])
 
 
 def _leaves(books: Books, day: Date) -> set[Leaf]:
@@ -74,23 +74,25 @@ def _leaves(books: Books, day: Date) -> set[Leaf]:
 
 
 def _late(
-    topology: Topology, books: Books, planid: dict[Leaf, str], counting: Sequence[TaskRecord]
+    topology: Topology,
+    plans: Iterable[Plan],
+    planid: Mapping[Leaf, str],
+    expected: Set[Leaf],
+    counting: Iterable[TaskRecord],
 ) -> Iterator[Lateness]:
-    """Yield what is missing, in the order of the tasks, then what came late.
-
-    A leaf is missing where the manifest of its effective plan expects it.
-    """
+    """Yield what is missing, in the order of the tasks, then what came late."""
     place = {task: number for number, task in enumerate(topology.order)}
     there = {leaf_of(record.key): record for record in counting}
-    wanted = {leaf for leaf, plan in planid.items() if leaf in books.expected.get(plan, ())}
-    for leaf in sorted(wanted - set(there), key=lambda leaf: (place[leaf.task], leaf)):
+    for leaf in sorted(expected - there.keys(), key=lambda leaf: (place[leaf.task], leaf)):
         yield Lateness(leaf, planid[leaf], due_at(topology, leaf), None)
-    made_at = {plan.planid: plan.created_at for plan in books.plans}
-    for leaf, record in sorted(there.items(), key=lambda item: (place[item[0].task], item[0])):
+    made_at = {plan.planid: plan.created_at for plan in plans}
+    late = []
+    for leaf, record in there.items():
         due = due_at(topology, leaf)
         # What a repair or a backfill does was asked for after the deadline: nobody is late by it.
         if due is not None and record.reported_at > due >= made_at[record.key.planid]:
-            yield Lateness(leaf, record.key.planid, due, record.reported_at)
+            late.append(Lateness(leaf, record.key.planid, due, record.reported_at))
+    yield from sorted(late, key=lambda one: (place[one.leaf.task], one.leaf))
 
 
 def due_at(topology: Topology, leaf: Leaf) -> datetime | None:

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from dashboards.page.facts import DayFacts
 from dashboards.page.gather import at, read_day
-from dashboards.page.sums import TaskSum, day_sums, reason_sums
+from dashboards.page.rereading import Rereader
+from dashboards.page.sums import Reasons, TaskSum, add_reasons, day_sums, reason_sums
 from reporting.plans import Plan
 from reporting.stores.sql import SqlStore
 from reporting.stores.sql_changes import Mark
@@ -30,6 +31,10 @@ class _Day(NamedTuple):
     """With every leaf that the day owes, due or not."""
     read: frozenset[Date]
     """The days that were read for it: a window reads the records of others."""
+    reader: Rereader
+    has_changed: bool = False
+    has_other_plans: bool = False
+    """Or other manifests."""
 
 
 class Kept:
@@ -42,7 +47,7 @@ class Kept:
         self._plans: Sequence[Plan] | None = None
         self._sums: dict[Date, dict[str, TaskSum]] = {}
         self._days: OrderedDict[Date, _Day] = OrderedDict()
-        self._reasons: dict[Date, dict[str, dict[str, int]]] = {}
+        self._reasons: dict[Date, Reasons] = {}
 
     def plans(self) -> Sequence[Plan]:
         """Return every plan, in order of creation."""
@@ -54,11 +59,10 @@ class Kept:
         """Return what `day_sums` returns."""
         with self._lock:
             self._forget_changed()
-            plans = self._known_plans()
-            planned = sorted({day for plan in plans for day in plan.dates if first <= day <= last})
+            planned = self._planned(first, last)
             for begin, end in _runs(planned, self._sums.__contains__):
                 read: dict[Date, dict[str, TaskSum]] = {day: {} for day in planned if begin <= day <= end}
-                for (day, task), one in day_sums(self._store, plans, begin, end).items():
+                for (day, task), one in day_sums(self._store, self._known_plans(), begin, end).items():
                     read[day][task] = one
                 self._sums |= read
             return {(day, task): one for day in planned for task, one in self._sums[day].items()}
@@ -67,23 +71,30 @@ class Kept:
         """Return what `gather_day` returns."""
         with self._lock:
             self._forget_changed()
-            found = self._days.pop(day, None)
-            if found is None:
-                facts = read_day(self._store, self._topology, day)
-                found = _Day(facts, _read_for(facts))
+            found = self._days.get(day)
+            if found is None or found.has_changed:
+                reader = Rereader(self._store) if found is None else found.reader
+                reader.turn(manifests=found is None or found.has_other_plans)
+                facts = read_day(reader, self._topology, day)
+                found = _Day(facts, _read_for(facts), reader)
             self._days[day] = found
+            self._days.move_to_end(day)
             while len(self._days) > MOST_DAYS:
                 self._days.popitem(last=False)
             return at(found.facts, now)
 
-    def reasons(self, day: Date) -> dict[str, dict[str, int]]:
-        """Return what `reason_sums` returns for one day."""
+    def reasons(self, first: Date, last: Date) -> Reasons:
+        """Return what each task dropped for which reason, over some days."""
         with self._lock:
             self._forget_changed()
-            if day not in self._reasons:
-                known = {task: spec.drop_reasons for task, spec in self._topology.tasks.items()}
-                self._reasons[day] = reason_sums(self._store, self._known_plans(), day, day, known)
-            return self._reasons[day]
+            planned = self._planned(first, last)
+            for begin, end in _runs(planned, self._reasons.__contains__):
+                read = reason_sums(self._store, self._known_plans(), begin, end, self._topology)
+                self._reasons |= {day: read.get(day, {}) for day in planned if begin <= day <= end}
+            return add_reasons(self._topology, [self._reasons[day] for day in planned])
+
+    def _planned(self, first: Date, last: Date) -> list[Date]:
+        return sorted({day for plan in self._known_plans() for day in plan.dates if first <= day <= last})
 
     def _known_plans(self) -> Sequence[Plan]:
         if self._plans is None:
@@ -93,20 +104,20 @@ class Kept:
     def _forget_changed(self) -> None:
         """Ask before anything is read: what is written after the answer is told by the next one."""
         before = self._mark
-        self._mark, changed = self._store.changed_days(before)
+        changed = self._store.changed_days(before)
+        self._mark = changed.mark
         if before is None or before.revisions != self._mark.revisions:
             self._plans = None
-        if changed is None:
+        if changed.days is None:
             self._sums.clear()
             self._reasons.clear()
-            self._days.clear()
-            return
-        for day in changed:
+        for day in changed.days or ():
             self._sums.pop(day, None)
             self._reasons.pop(day, None)
-        for day, found in list(self._days.items()):
-            if changed & found.read:
-                del self._days[day]
+        for day, found in self._days.items():
+            if changed.days is None or changed.days & found.read:
+                other = changed.days is None or not changed.planned.isdisjoint(found.read)
+                self._days[day] = found._replace(has_changed=True, has_other_plans=found.has_other_plans or other)
 
 
 def _read_for(facts: DayFacts) -> frozenset[Date]:

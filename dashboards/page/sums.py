@@ -10,6 +10,7 @@ from reporting.effective import EffectivePlans
 from reporting.key import RunKey
 from reporting.plans import Plan, by_precedence
 from reporting.stores.base import RecordQuery, RecordStore, Sums
+from reporting.topology import Topology
 
 COUNTS = ("input", "output", "produced", "dropped", "failed", "seconds")
 """The measures of `TaskSum`, in its order."""
@@ -33,6 +34,8 @@ class TaskSum(NamedTuple):
 
 
 DaySums = Mapping[tuple[Date, str], TaskSum]
+Reasons = Mapping[str, Mapping[str, int]]
+"""Task to drop reason to items."""
 
 
 def day_sums(store: RecordStore, plans: Sequence[Plan], first: Date, last: Date) -> DaySums:
@@ -47,26 +50,34 @@ def day_sums(store: RecordStore, plans: Sequence[Plan], first: Date, last: Date)
 
 
 def reason_sums(
-    store: RecordStore, plans: Sequence[Plan], first: Date, last: Date, reasons: Mapping[str, Iterable[str]]
-) -> dict[str, dict[str, int]]:
-    """Return for each task how many items it dropped for which reason, over some days; what did not occur is left out.
+    store: RecordStore, plans: Sequence[Plan], first: Date, last: Date, topology: Topology
+) -> Mapping[Date, Reasons]:
+    """Return for each day what each task dropped for which reason; what did not occur is left out.
 
     Args:
         store: Where the records are.
         plans: All that touch the days.
         first: The first day.
         last: The last day, included.
-        reasons: Task to the reasons it may name, in the order of the result.
+        topology: Says which reasons there are.
     """
-    names = sorted({reason for of_task in reasons.values() for reason in of_task})
-    found: dict[str, dict[str, int]] = {}
-    for (_, task), parts in _effective(store, plans, first, last, [f"dropped.{name}" for name in names]).items():
-        mine = found.setdefault(task, dict.fromkeys(reasons.get(task, ()), 0))
-        for place, name in enumerate(names):
-            count = int(sum(part.values[place] for part in parts))
-            if count:
+    names = sorted({reason for spec in topology.tasks.values() for reason in spec.drop_reasons})
+    found: dict[Date, dict[str, Mapping[str, int]]] = {}
+    for (day, task), parts in _effective(store, plans, first, last, [f"dropped.{name}" for name in names]).items():
+        counts = {name: int(sum(part.values[place] for part in parts)) for place, name in enumerate(names)}
+        found.setdefault(day, {})[task] = {name: count for name, count in counts.items() if count}
+    return found
+
+
+def add_reasons(topology: Topology, days: Iterable[Reasons]) -> Reasons:
+    """Return reasons of several days together, each task's in the order that the task graph names them."""
+    totals = {task: dict.fromkeys(spec.drop_reasons, 0) for task, spec in topology.tasks.items()}
+    for of_day in days:
+        for task, counts in of_day.items():
+            mine = totals.setdefault(task, {})
+            for name, count in counts.items():
                 mine[name] = mine.get(name, 0) + count
-    return {task: {name: count for name, count in of_task.items() if count} for task, of_task in found.items()}
+    return {task: {name: count for name, count in mine.items() if count} for task, mine in totals.items()}
 
 
 def _effective(

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from datetime import date as Date
 
 from dashboards.page.desk import Desk
-from dashboards.page.funnels import add, funnel_streams, rows_of_sums
+from dashboards.page.funnels import funnel_streams, rows_of_sums
 from dashboards.page.links import days_path
 from dashboards.page.render import Page
 from dashboards.page.routes import parse_day
-from dashboards.page.sums import reason_sums
 from dashboards.page.view_index import heat_rows
 
 
@@ -21,17 +20,13 @@ def page(desk: Desk, first_text: str, last_text: str) -> Page | None:
         return None
     sums = desk.sums(first, last)
     topology = desk.topology
-    reasons = {task: spec.drop_reasons for task, spec in topology.tasks.items()}
-    dropped = reason_sums(desk.store, desk.plans, first, last, reasons)
-    tasks = tuple(task for task in topology.order if any(name == task for _, name in sums))
-    totals = {task: add([one for (_, name), one in sums.items() if name == task]) for task in tasks}
+    named = {name for _, name in sums}
+    tasks = tuple(task for task in topology.order if task in named)
     context = {
         "first": first,
         "last": last,
         "days": _planned(desk, first, last),
-        "streams": funnel_streams(
-            topology, rows_of_sums(topology, sums, dropped, {task: one.failed for task, one in totals.items()})
-        ),
+        "streams": funnel_streams(topology, rows_of_sums(topology, sums, desk.reasons(first, last))),
         "tasks": tasks,
         "heat": heat_rows(sums, tasks),
         "incidents": desk.sources.incidents(first, last),

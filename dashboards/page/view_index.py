@@ -39,7 +39,8 @@ def page(desk: Desk) -> Page:
     if day is None or desk.heat_span is None or desk.span is None:
         return Page("index.html", "empty.html.j2", "Nothing has run yet", {})
     sums = desk.sums(*desk.heat_span)
-    tasks = tuple(task for task in desk.topology.order if any(name == task for _, name in sums))
+    named = {name for _, name in sums}
+    tasks = tuple(task for task in desk.topology.order if task in named)
     facts = {
         "day": desk.day(day),
         "span": desk.span,

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from dashboards.page.cards import LogCard, UnitCard
 from dashboards.page.desk import Desk
 from dashboards.page.facts import DayFacts
+from dashboards.page.leaf_row import leaf_row
 from dashboards.page.links import leaves_path
 from dashboards.page.render import Page
 from dashboards.page.routes import parse_day
@@ -76,6 +77,7 @@ def page(desk: Desk, text: str) -> Page | None:
     rows, left_out = leaf_rows(facts, desk.units(day), desk.log_lines(day))
     context = {
         "day": facts,
+        "leaf_row": leaf_row,
         "parts": task_parts(desk.topology.order, rows),
         "rows": len(rows),
         "left_out": left_out,

@@ -6,6 +6,7 @@ over. Nothing is decided or written here, and nothing that is missing is an erro
 
 - `shown.py` tuples of galleries, and which few of many rows are shown
 - `album.py` small pictures inside a page, within a budget of bytes
-- `spots.py` where the picture of a row lies; `galleries.py`, `evictions.py` what is shown for each reason
+- `spots.py` where the picture of a row lies; `galleries.py`, `evictions.py` what is shown for each reason;
+  `kept_galleries.py` what a server keeps of it
 - `releases.py` what serves now; `units.py` attempts and log lines
 """

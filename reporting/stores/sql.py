@@ -17,7 +17,7 @@ from reporting.plans import Leaf, Plan
 from reporting.record import TaskRecord
 from reporting.stores.base import RecordQuery, Sums, Totals
 from reporting.stores.memory import latest, sum_by
-from reporting.stores.sql_changes import Mark, changed_days
+from reporting.stores.sql_changes import Changed, Mark, changed_days
 from reporting.stores.sql_engine import make_engine, reader, store_errors, upgrade
 from reporting.stores.sql_sums import add_sums
 from reporting.stores.sql_work import SqlUnitOfWork, Statements, iso
@@ -119,16 +119,19 @@ class SqlStore:
 
     def records(self, query: RecordQuery) -> list[TaskRecord]:
         """See `RecordStore.records`."""
+        found = [TaskRecord.model_validate_json(body) for body in self.bodies(query)]
+        if query.as_of is not None:
+            found = list(latest(found).values())
+        return sorted(found, key=lambda record: record.key.parts())
+
+    def bodies(self, query: RecordQuery) -> Sequence[str]:
+        """Return the JSON of records, in any order; with `as_of` of every version until then."""
         table = t.record if query.as_of is None else t.event
         where = _where(table, query)
         if query.as_of is not None:
             where += [t.event.c.kind == "record", t.event.c.at <= iso(query.as_of)]
         with self.read() as connection:
-            bodies = connection.execute(select(table.c.body).where(*where)).scalars().all()
-        found = [TaskRecord.model_validate_json(body) for body in bodies]
-        if query.as_of is not None:
-            found = list(latest(found).values())
-        return sorted(found, key=lambda record: record.key.parts())
+            return connection.execute(select(table.c.body).where(*where)).scalars().all()
 
     def totals(self, query: RecordQuery, by: Sequence[str]) -> list[Totals]:
         """See `RecordStore.totals`."""
@@ -213,7 +216,7 @@ class SqlStore:
         with self.read() as connection:
             return int(connection.execute(statement).scalar_one())
 
-    def changed_days(self, known: Mark | None) -> tuple[Mark, frozenset[Date] | None]:
+    def changed_days(self, known: Mark | None) -> Changed:
         """See `sql_changes.changed_days`."""
         with self.snapshot() as connection:
             return changed_days(connection, known)

@@ -29,7 +29,18 @@ class Mark(NamedTuple):
     """By day."""
 
 
-def changed_days(connection: Connection, known: Mark | None) -> tuple[Mark, frozenset[Date] | None]:
+class Changed(NamedTuple):
+    """What happened since a mark."""
+
+    mark: Mark
+    """How far the history goes now."""
+    days: frozenset[Date] | None
+    """Of which anything changed; None: any day may have."""
+    planned: frozenset[Date] = frozenset()
+    """Those among them of which a plan, a manifest or records without an event changed; the others have new records."""
+
+
+def changed_days(connection: Connection, known: Mark | None) -> Changed:
     """Return how far the history goes now, and the days of which anything changed since a mark.
 
     Records, manifests and plans are what counts as a change. Ask first, then read: what changes in between is told
@@ -38,9 +49,6 @@ def changed_days(connection: Connection, known: Mark | None) -> tuple[Mark, froz
     Args:
         connection: from `SqlStore.snapshot`.
         known: what the last call returned; None: nothing is known.
-
-    Returns:
-        The new mark, and the days; None: any day may have changed.
     """
     plans = connection.execute(select(t.plan.c.planid, t.plan.c.revision)).all()
     revisions = {one.planid: one.revision for one in plans}
@@ -50,14 +58,15 @@ def changed_days(connection: Connection, known: Mark | None) -> tuple[Mark, froz
     seq = newest if _is_quiet(connection) else None if known is None else known.seq
     mark = Mark(seq, revisions, unlogged)
     if known is None or known.seq is None:
-        return mark, None
+        return Changed(mark, None)
     events = select(t.event.c.date).where(t.event.c.seq > known.seq, t.event.c.kind == "record").distinct()
-    days = set(connection.execute(events).scalars())
+    booked = frozenset(connection.execute(events).scalars())
+    planned = {Date.fromisoformat(day) for day in _different(unlogged, known.unlogged)}
     touched = _different(revisions, known.revisions)
     if touched:
-        days |= set(connection.execute(select(t.plan_day.c.date).where(t.plan_day.c.planid.in_(touched))).scalars())
-    days |= {Date.fromisoformat(day) for day in _different(unlogged, known.unlogged)}
-    return mark, frozenset(days)
+        of_plans = select(t.plan_day.c.date).where(t.plan_day.c.planid.in_(touched)).distinct()
+        planned |= set(connection.execute(of_plans).scalars())
+    return Changed(mark, booked | planned, frozenset(planned))
 
 
 def count_unlogged(connection: Connection, upsert: Any, days: Iterable[Date]) -> None:

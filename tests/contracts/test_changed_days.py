@@ -58,42 +58,50 @@ def store_plan(store: SqlStore, plan: Any) -> None:
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_change_is_told_of_its_day_once(filled, name):
-    mark, _ = filled.changed_days(None)
+    mark = filled.changed_days(None).mark
     CHANGES[name](filled)
-    mark, days = filled.changed_days(mark)
+    mark, days, _ = filled.changed_days(mark)
     assert days == {NEXT}
-    mark, days = filled.changed_days(mark)
+    mark, days, _ = filled.changed_days(mark)
     assert days == frozenset()
 
 
+@pytest.mark.parametrize("name", CHANGES)
+def test_plans_and_manifests_are_told_apart_from_records_alone(filled, name):
+    mark = filled.changed_days(None).mark
+    CHANGES[name](filled)
+    planned = filled.changed_days(mark).planned
+    assert planned == (frozenset() if name in ("a new record", "a newer attempt") else {NEXT})
+
+
 def test_of_what_was_never_asked_everything_may_have_changed(filled):
-    assert filled.changed_days(None)[1] is None
+    assert filled.changed_days(None).days is None
 
 
 def test_a_repeat_is_no_change(filled):
-    mark, _ = filled.changed_days(None)
+    mark = filled.changed_days(None).mark
     put(filled, record(DAY, attempt=2, input=11))
-    assert filled.changed_days(mark)[1] == frozenset()
+    assert filled.changed_days(mark).days == frozenset()
 
 
 def test_records_that_are_deleted_and_come_back_in_an_older_version_are_told(filled):
     """Their events are there already, so that neither step adds one."""
-    mark, _ = filled.changed_days(None)
+    mark = filled.changed_days(None).mark
     filled.delete_plan_records(f"daily {DAY}")
-    mark, days = filled.changed_days(mark)
-    assert days == {DAY}
+    mark, days, planned = filled.changed_days(mark)
+    assert days == planned == {DAY}
     for attempt, taken in ((1, 10), (2, 11)):
         put(filled, record(DAY, attempt=attempt, input=taken))
-        mark, days = filled.changed_days(mark)
+        mark, days, _ = filled.changed_days(mark)
         assert days == {DAY}, attempt
-    assert filled.changed_days(mark)[1] == frozenset()
+    assert filled.changed_days(mark).days == frozenset()
 
 
 def test_a_leaf_that_is_expected_already_is_told_at_most_of_its_day(filled):
     expect(filled, NEXT, "0001")
-    mark, _ = filled.changed_days(None)
+    mark = filled.changed_days(None).mark
     expect(filled, NEXT, "0001")
-    assert filled.changed_days(mark)[1] <= {NEXT}
+    assert filled.changed_days(mark).days <= {NEXT}
 
 
 def test_what_is_rolled_back_is_no_change(filled):
@@ -103,10 +111,10 @@ def test_what_is_rolled_back_is_no_change(filled):
             work.expect(f"daily {NEXT}", [Leaf("quality", NEXT)])
             raise RuntimeError
 
-    mark, _ = filled.changed_days(None)
+    mark = filled.changed_days(None).mark
     with pytest.raises(RuntimeError):
         fail()
-    assert filled.changed_days(mark)[1] == frozenset()
+    assert filled.changed_days(mark).days == frozenset()
 
 
 @pytest.mark.postgres
@@ -116,19 +124,19 @@ def test_what_is_committed_after_a_later_number_is_told(open_named):
     with store.begin() as work:
         work.put_plan(make_plan(f"daily {DAY}"))
         work.put_plan(make_plan(f"daily {NEXT}", dates=(NEXT,)))
-    mark, _ = store.changed_days(None)
+    mark = store.changed_days(None).mark
     with store.begin() as slow:
         slow.put_record(record(DAY))
         put(store, record(NEXT))
-        mark, days = store.changed_days(mark)
+        mark, days, _ = store.changed_days(mark)
         assert days == {NEXT}
-    mark, days = store.changed_days(mark)
+    mark, days, _ = store.changed_days(mark)
     assert DAY in days
-    assert store.changed_days(mark)[1] == frozenset()
+    assert store.changed_days(mark).days == frozenset()
 
 
 def test_asking_reads_no_record_and_costs_few_statements(filled):
-    mark, _ = filled.changed_days(None)
+    mark = filled.changed_days(None).mark
     put(filled, *(record(NEXT, subinstance=f"{number:04}") for number in range(50)))
     said: list[str] = []
 

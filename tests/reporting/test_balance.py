@@ -107,7 +107,7 @@ def test_a_record_whose_own_books_do_not_close_is_found():
     index = at("index", "hats")
     record = RECORDS[index]
     broken = replaced((index, record.model_copy(update={"output": record.output - 3})))
-    found = balance(CHAIN, Books.model_construct(records=broken, plans=[DAILY], expected={}, consumed=[]))
+    found = balance(CHAIN, Books(records=broken, plans=[DAILY], expected={}, consumed=[]))
     assert [(one.where, one.residual) for one in found.residuals] == [("index hats/all", 3)]
 
 

@@ -12,15 +12,15 @@ from sqlalchemy import event
 from dashboards.page.desk import Desk
 from dashboards.page.kept import Kept
 from dashboards.page.routes import page_at
-from dashboards.page.sources import NoSources
 from reporting.effective import leaf_of
 from reporting.errors import StoreError
 from reporting.plans import PlanKind
-from reporting.record import Consumed
+from reporting.record import Consumed, TaskRecord
 from reporting.stores.base import RecordQuery
 from reporting.stores.sql import SqlStore
 from reporting.testing import make_plan, make_record
 from tests.dashboards.page import world
+from tests.dashboards.page.no_sources import NoSources
 
 STEPS = 60
 
@@ -38,6 +38,7 @@ def assert_as_read_anew(store: SqlStore, kept: Kept, now: datetime = world.NOW) 
     span = cold.heat_span
     assert span is not None
     assert warm.sums(*span) == cold.sums(*span)
+    assert warm.reasons(*span) == cold.reasons(*span)
     for day in (world.BEFORE, world.NEWEST):
         assert warm.day(day) == cold.day(day)
 
@@ -149,6 +150,27 @@ def test_where_nothing_has_changed_no_record_is_read(store):
         assert len(overview()) == 1
     finally:
         event.remove(store.engine, "before_cursor_execute", hear)
+
+
+def test_after_a_booking_only_its_record_is_made_anew_and_no_manifest_is_read(store, monkeypatch):
+    day, kept, made, said = world.NEWEST, Kept(store, world.TOPOLOGY), [], []
+    kept.day(day, world.NOW)
+    old = store.records(RecordQuery(date_from=day, date_to=day, planids=(f"daily {day}",)))[0]
+    with store.begin() as work:
+        work.put_record(make_record(**old.key.model_dump(), attempt=9, input=old.input + 1))
+    read = TaskRecord.model_validate_json
+
+    def note(body: str) -> TaskRecord:
+        made.append(body)
+        return read(body)
+
+    monkeypatch.setattr(TaskRecord, "model_validate_json", note)
+    event.listen(store.engine, "before_cursor_execute", lambda *call: said.append(call[2]))
+    found = kept.day(day, world.NOW)
+    assert [read(body).attempt for body in made] == [9]
+    assert not [one for one in said if "expected_leaf" in one]
+    monkeypatch.undo()
+    assert found == Desk(store, world.TOPOLOGY, NoSources(), world.NOW).day(day)
 
 
 def test_what_could_not_be_read_is_asked_for_again(store, monkeypatch):

@@ -8,18 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import event
 
 from dashboards.page.desk import Desk
 from dashboards.page.render import render
 from dashboards.page.routes import page_at, static_paths
-from dashboards.page.sources import NoSources
 from reporting.effective import leaf_of
 from reporting.stores.sql import SqlStore
 from reporting.testing import make_record
 from tests.dashboards.page import world
 from tests.dashboards.page.hostile import SCRIPT, HostileSources
 from tests.dashboards.page.markup import Markup
-from tests.dashboards.web.served import live
+from tests.dashboards.page.no_sources import NoSources
+from tests.dashboards.web.served import live, shelf_of
 
 _LINK = re.compile(r'<nav class="contents" aria-label="Other days">.*?</nav>|</?a\b[^>]*>')
 NEWEST = f"day/{world.NEWEST}.html"
@@ -161,3 +162,15 @@ def test_a_store_that_is_gone_is_said_and_another_in_its_place_is_read(own_file,
         assert "Nothing has run yet" in client.get("index.html").text
         assert client.get(NEWEST).status_code == 404
         assert client.get("healthz").text == "ok\n"
+
+
+def test_what_was_read_ahead_is_not_read_again_for_the_first_visitor(own_file):
+    shelf, said = shelf_of(own_file), []
+    shelf.warm().join()
+    event.listen(shelf.serving().store.engine, "before_cursor_execute", lambda *call: said.append(call[2]))
+    for path in ("index.html", NEWEST, f"days/{world.DAYS[0]}_{world.NEWEST}.html"):
+        desk = shelf.serving().desk
+        assert page_at(desk, path) is not None
+        assert said
+        assert not [one for one in said if "FROM record" in one or "FROM expected_leaf" in one], path
+    shelf.serving().store.close()
