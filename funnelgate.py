@@ -242,6 +242,19 @@ class Context:
         other = Context(config)
         return StoryChecks(other.store, other.topology, other.checks(), other.sinks)
 
+    def write_page(self, config: Path) -> Path:
+        """Write the page of another settings file's project beside it; return the page to open."""
+        from datetime import UTC, datetime
+
+        from dashboards.page.desk import Desk
+        from dashboards.page.static import write_site
+
+        other, page = Context(config), config.parent / "page"
+        with other.store as store:
+            desk = Desk(store, other.topology, other.page_sources(), datetime.now(UTC))
+            write_site(desk, page, project=config.parent)
+        return page / "index.html"
+
     def fresh(self) -> Context:
         """Return a context that opens everything anew: another file may lie where the store was."""
         return Context(self.config)

@@ -64,4 +64,5 @@ def demo(
         elastic=elastic,
         as_json=as_json,
         checks_at=checks_at,
+        write_page=context.obj.write_page,
     )

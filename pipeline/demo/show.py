@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date as Date
 from datetime import timedelta
@@ -97,6 +97,7 @@ def run_demo(
     elastic: cluster.Elastic | None,
     as_json: bool,
     checks_at: Callable[[Path], story.Checks] | None = None,
+    write_page: Callable[[Path], Path] | None = None,
 ) -> int:
     """Run the demo in a folder and show it; a second call shows the same without doing the work again.
 
@@ -108,6 +109,7 @@ def run_demo(
         elastic: the cluster to ship to, and to read back from.
         as_json: print for programs.
         checks_at: opens the checks of a settings file, for the second act; None: there is none.
+        write_page: writes the page of a settings file's project, and returns what to open; None: none is written.
 
     Raises:
         UsageError: the folder holds something else, the cluster another demo, or a second act needs more days.
@@ -123,7 +125,9 @@ def run_demo(
     _run_week(place, console, span, workers, elastic)
     shown = _examine(place, folder, span)
     searched = search_photos(place.lake, folder, EVERY_PHOTO)
-    pages = _write_pages(place, folder, shown, searched)
+    pages = [*_write_pages(place, folder, shown, searched)]
+    if write_page is not None:
+        pages.insert(0, write_page(folder / "funnelgate.yaml"))
     if not as_json:
         _tell(console, shown)
         tell_detection(console, shown.detection, MIN_RECALL)
@@ -133,6 +137,8 @@ def run_demo(
         stage = stage_of(place, _SETTINGS) / "funnelgate.yaml"
         acted = open_stage(place_at, stage)
         told = story.play(acted, checks_at(stage), span, console, workers=workers, quiet=as_json)
+        if write_page is not None:
+            pages.insert(1, write_page(stage))
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(_document(shown, searched, told, seconds), indent=1))  # noqa: T201 - the command's output
@@ -289,7 +295,7 @@ def _tell_next(
     console: Console,
     folder: Path,
     days: tuple[Date, ...],
-    pages: tuple[Path, ...],
+    pages: Sequence[Path],
     seconds: float,
     told: story.Story | None,
 ) -> None:
@@ -300,10 +306,12 @@ def _tell_next(
         "funnelgate items --task quality --reason blurred",
         "funnelgate plan list && funnelgate plan stale",
         "funnelgate search arrivals/queries/1f355.jpg --sheet pizza.html",
-        "funnelgate dashboards page --out page    # then open page/index.html",
+        "funnelgate dashboards page --out page",
     ):
         console.print(f"  {command}", highlight=False, soft_wrap=True)  # one that is broken cannot be copied
-    console.print(f"  and open {' and '.join(map(str, pages))} in a browser", highlight=False)
+    console.print("  and open in a browser:", highlight=False)
+    for page in pages:
+        console.print(f"  {page}", highlight=False, soft_wrap=True)
     if told is not None:
         console.print(f"and of the second act, which left {folder} as it was:")
         for command in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from datetime import date as Date
@@ -85,6 +86,13 @@ def test_a_day_of_the_demo_finds_the_drawn_items_and_shows_them(tmp_path: Path) 
     assert MIN_RECALL <= day["recall"] <= 1
     assert found["photos"]["pictures"] == 63
     assert 0.8 <= found["photos"]["main_object_hit"] <= 1
+    assert "Every item is booked, and nothing is missing." in (tmp_path / "mine/page/index.html").read_text()
+    reports = list((tmp_path / "mine/lake").rglob("report.html"))
+    assert reports
+    for report in reports:
+        (link,) = re.findall(r'href="([^"]*/gate\.html)#', report.read_text())
+        assert (report.parent / link).resolve() == tmp_path / "mine/page/gate.html"
+        assert (report.parent / link).is_file()
     page = (tmp_path / "mine/objects.html").read_text()
     assert page.count("<section ") == min(12, truth["days"]["2026-10-05"]["sets"])
     assert "http://" not in page
