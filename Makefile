@@ -34,8 +34,9 @@ demo: $(READY) ## run a week of real pictures and one re-run in demo-run/ (DEMO=
 test: $(READY) ## the default suite; the tests of the house itself (tests/architecture) are part of `check`
 	$(PYTEST) -n 2 --dist loadfile --ignore tests/benches --ignore tests/architecture
 
+# Three at a time on two cores: much of what is slow waits, for a lease to end, a server to start, a process to die.
 test-slow: $(READY) ## the tests that take longer: whole pipelines, kills, the wheel, the README's session
-	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/benches -m slow
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/benches -m slow
 
 check: $(READY) ## style, types, import contract, and that the generated pages are up to date
 	@$(MAKE) --no-print-directory --output-sync=target -j 2 check-types check-house

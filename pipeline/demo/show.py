@@ -138,7 +138,8 @@ def run_demo(
         acted = open_stage(place_at, stage)
         told = story.play(acted, checks_at(stage), span, console, workers=workers, quiet=as_json)
         if write_page is not None:
-            pages.insert(1, write_page(stage))
+            write_page(stage)
+            pages.insert(1, Path(f"{folder}-story") / pages[0].relative_to(folder))
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(_document(shown, searched, told, seconds), indent=1))  # noqa: T201 - the command's output
