@@ -6,6 +6,7 @@ With a second act, in a copy of the folder: faults in the books, and what the ch
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,9 +126,7 @@ def run_demo(
     _run_week(place, console, span, workers, elastic)
     shown = _examine(place, folder, span)
     searched = search_photos(place.lake, folder, EVERY_PHOTO)
-    pages = [*_write_pages(place, folder, shown, searched)]
-    if write_page is not None:
-        pages.insert(0, write_page(folder / "funnelgate.yaml"))
+    pages = _write_pages(place, folder, shown, searched, write_page)
     if not as_json:
         _tell(console, shown)
         tell_detection(console, shown.detection, MIN_RECALL)
@@ -137,9 +136,7 @@ def run_demo(
         stage = stage_of(place, _SETTINGS) / "funnelgate.yaml"
         acted = open_stage(place_at, stage)
         told = story.play(acted, checks_at(stage), span, console, workers=workers, quiet=as_json)
-        if write_page is not None:
-            write_page(stage)
-            pages.insert(1, Path(f"{folder}-story") / pages[0].relative_to(folder))
+        pages += () if write_page is None else (write_page(stage),)
     seconds = time.monotonic() - started
     if as_json:
         print(json.dumps(_document(shown, searched, told, seconds), indent=1))  # noqa: T201 - the command's output
@@ -254,8 +251,10 @@ def _examine(place: Place, folder: Path, days: tuple[Date, ...]) -> Shown:
     return Shown(days, balance(place.topology, books), wrong, metrics, detection, read_back)
 
 
-def _write_pages(place: Place, folder: Path, shown: Shown, searched: Searched) -> tuple[Path, ...]:
-    """Write the contact sheet of the search, and the page of the composed pictures, the latest first."""
+def _write_pages(
+    place: Place, folder: Path, shown: Shown, searched: Searched, write_page: Callable[[Path], Path] | None
+) -> tuple[Path, ...]:
+    """Write the project's page, the contact sheet of the search, and the composed pictures, the latest first."""
     from pipeline.demo.objects_page import write_objects_page
     from pipeline.serve.contact_sheet import write_contact_sheet
 
@@ -265,7 +264,8 @@ def _write_pages(place: Place, folder: Path, shown: Shown, searched: Searched) -
     sets = [picture for picture in reversed(shown.detection.pictures) if len(picture.drawn) > 1]
     names = {item.group: item.name.replace("-", " ") for item in read_items(samples_dir())}
     write_objects_page(page, sets[:PAGE_SETS], names)
-    return sheet, page
+    whole = () if write_page is None else (write_page(folder / "funnelgate.yaml"),)
+    return (*whole, sheet, page)
 
 
 def _tell(console: Console, shown: Shown) -> None:
@@ -312,7 +312,7 @@ def _tell_next(
         console.print(f"  {command}", highlight=False, soft_wrap=True)  # one that is broken cannot be copied
     console.print("  and open in a browser:", highlight=False)
     for page in pages:
-        console.print(f"  {page}", highlight=False, soft_wrap=True)
+        console.print(f"  {os.path.relpath(page)}", highlight=False, soft_wrap=True)
     if told is not None:
         console.print(f"and of the second act, which left {folder} as it was:")
         for command in (
