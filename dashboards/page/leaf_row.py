@@ -1,6 +1,7 @@
 """The line of one record in the table of all records, written here and not in the template.
 
-There are up to 10,000 of them on a page, of ten cells each: the template takes 35 microseconds a line, this takes 8.
+There are up to 10,000 of them on a page, of ten cells each: with the lines in the template, the page of 9,000 records
+took 1.6 times as long to draw.
 """
 
 from __future__ import annotations
